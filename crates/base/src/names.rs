@@ -1,0 +1,124 @@
+//! Every metric the product emits, declared once: name, kind, unit, labels and
+//! help. Code never spells a metric's name; it uses these constants, and the
+//! reference (`docs/reference/metrics.md`) is generated from [`ALL`].
+//!
+//! Names follow Prometheus' conventions: base units (seconds, bytes), `_total`
+//! on counters, and the part that counts as the second word.
+
+/// What a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only goes up, and restarts at zero.
+    Counter,
+    /// Goes both ways.
+    Gauge,
+    /// Cumulative buckets, `_sum` and `_count`.
+    Histogram,
+}
+
+/// One metric's declaration.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// The whole name.
+    pub name: &'static str,
+    /// Counter, gauge or histogram.
+    pub kind: Kind,
+    /// The label names, in the order in which code gives their values.
+    pub labels: &'static [&'static str],
+    /// One sentence without a full stop.
+    pub help: &'static str,
+}
+
+macro_rules! metrics {
+    ($($const:ident = $kind:ident $name:literal [$($label:literal),*] $help:literal;)*) => {
+        $(#[doc = $help] pub static $const: Metric =
+            Metric { name: $name, kind: Kind::$kind, labels: &[$($label),*], help: $help };)*
+        /// All of them, in the order of this file.
+        pub static ALL: &[&Metric] = &[$(&$const),*];
+    };
+}
+
+metrics! {
+    // Every role.
+    BUILD_INFO = Gauge "bastide_build_info" ["role", "version"] "Always 1; the version a role runs";
+    ROLE_REVISION = Gauge "bastide_role_revision" ["role"] "The configuration revision a role runs";
+    ROLE_START_TIME = Gauge "bastide_role_start_time_seconds" ["role"] "When the role started, in Unix seconds";
+    EVENTS_DROPPED = Counter "bastide_events_dropped_total" ["role"] "Events and access log lines dropped because the writer could not keep up or the disk was full";
+
+    // Edge: what clients see.
+    EDGE_ACCEPTED = Counter "bastide_edge_accepted_total" ["listener"] "Connections accepted";
+    EDGE_CONNECTIONS = Gauge "bastide_edge_connections" ["listener"] "Client connections open now";
+    EDGE_HANDSHAKES = Counter "bastide_edge_tls_handshakes_total" ["result"] "TLS handshakes by result: full, resumed, failed";
+    EDGE_REQUESTS = Counter "bastide_edge_requests_total" ["pool", "code"] "Requests answered, by pool (`-` where no pool was involved) and status code";
+    EDGE_REQUEST_DURATION = Histogram "bastide_edge_request_duration_seconds" ["pool"] "From the request's head to the response's last byte";
+    EDGE_IN_FLIGHT = Gauge "bastide_edge_requests_in_flight" [] "Requests being answered now";
+    EDGE_RECEIVED_BYTES = Counter "bastide_edge_received_bytes_total" [] "Request body bytes received from clients";
+    EDGE_SENT_BYTES = Counter "bastide_edge_sent_bytes_total" [] "Response body bytes sent to clients";
+    EDGE_REFUSED = Counter "bastide_edge_refused_total" ["reason"] "Requests and connections refused before routing, by reason";
+    EDGE_BANNED = Counter "bastide_edge_banned_total" [] "Connections and requests refused because the client is banned";
+    EDGE_RATE_LIMITED = Counter "bastide_edge_rate_limited_total" ["route"] "Requests refused by a route's limit";
+    EDGE_CERTIFICATE_EXPIRY = Gauge "bastide_edge_certificate_expiry_timestamp_seconds" ["name"] "When the certificate served for a name ends, in Unix seconds";
+    // Edge: what servers do.
+    EDGE_SERVER_REQUESTS = Counter "bastide_edge_server_requests_total" ["pool", "server", "code"] "Requests sent to a web server, by the status it gave (`error` where it gave none)";
+    EDGE_SERVER_DURATION = Histogram "bastide_edge_server_duration_seconds" ["pool", "server"] "From sending a request to a web server to its response head";
+    EDGE_SERVER_IN_FLIGHT = Gauge "bastide_edge_server_in_flight" ["pool", "server"] "Requests at a web server now";
+    EDGE_SERVER_UP = Gauge "bastide_edge_server_up" ["pool", "server"] "1 where the web server takes requests, 0 where health checks or failures took it out";
+    EDGE_SERVER_CONNECTS = Counter "bastide_edge_server_connects_total" ["pool", "server", "result"] "New connections to a web server: ok, failed";
+    EDGE_RETRIES = Counter "bastide_edge_retries_total" ["pool"] "Requests sent again to another web server because the first failed before answering";
+    // WAF.
+    WAF_REQUESTS = Counter "bastide_waf_requests_total" ["verdict"] "Requests inspected, by verdict: pass, detect, block";
+    WAF_MATCHES = Counter "bastide_waf_matches_total" ["rule"] "Rule matches";
+    WAF_DURATION = Histogram "bastide_waf_duration_seconds" [] "Time spent inspecting a request";
+
+    // Database router.
+    DATABASE_CLIENTS = Gauge "bastide_database_clients" ["database"] "Client sessions open now";
+    DATABASE_CLIENTS_TOTAL = Counter "bastide_database_clients_total" ["database", "result"] "Client sessions by how they began: ok, auth_failed, refused, protocol_error";
+    DATABASE_BACKENDS = Gauge "bastide_database_backends" ["database", "member", "state"] "Connections to a member: active, idle";
+    DATABASE_STATEMENTS = Counter "bastide_database_statements_total" ["database", "member", "kind"] "Statements run on a member, by what the router took them for: read, write";
+    DATABASE_DURATION = Histogram "bastide_database_statement_duration_seconds" ["database", "member"] "From a statement's first byte to its ReadyForQuery";
+    DATABASE_ROUTED = Counter "bastide_database_routed_total" ["database", "to", "reason"] "Routing decisions: to primary or replica, and why";
+    DATABASE_ERRORS = Counter "bastide_database_errors_total" ["database", "class"] "Errors sent to clients, by SQLSTATE class";
+    DATABASE_WAIT = Histogram "bastide_database_pool_wait_seconds" ["database"] "Time a session waited for a connection to a member";
+    DATABASE_MEMBER_UP = Gauge "bastide_database_member_up" ["database", "member", "role"] "1 where the member answers in that role";
+    DATABASE_LAG_SECONDS = Gauge "bastide_database_replica_lag_seconds" ["database", "member"] "How far behind the primary a replica's replay is, in seconds";
+    DATABASE_LAG_BYTES = Gauge "bastide_database_replica_lag_bytes" ["database", "member"] "How far behind the primary a replica's replay is, in bytes of write-ahead log";
+
+    // Monitor.
+    MONITOR_SAMPLES = Counter "bastide_monitor_samples_total" ["result"] "Samples by what became of them: stored, duplicate, out_of_order, refused";
+    MONITOR_SERIES = Gauge "bastide_monitor_series" [] "Series in the head";
+    MONITOR_STORE_BYTES = Gauge "bastide_monitor_store_bytes" [] "Bytes the store has on disk";
+    MONITOR_QUERIES = Counter "bastide_monitor_queries_total" ["endpoint", "result"] "Queries answered";
+    MONITOR_QUERY_DURATION = Histogram "bastide_monitor_query_duration_seconds" ["endpoint"] "Time spent answering a query";
+    MONITOR_RULE_FAILURES = Counter "bastide_monitor_rule_failures_total" ["rule"] "Rule evaluations that failed";
+    MONITOR_NOTIFICATIONS = Counter "bastide_monitor_notifications_total" ["receiver", "result"] "Notifications sent";
+    MONITOR_LOG_LINES = Counter "bastide_monitor_log_lines_total" ["log", "result"] "Access log lines read: ok, malformed";
+    LOG_REQUESTS = Counter "bastide_log_requests_total" ["log", "code"] "Requests read from an access log, by status code";
+    LOG_BYTES = Counter "bastide_log_sent_bytes_total" ["log"] "Response bytes read from an access log";
+    LOG_DURATION = Histogram "bastide_log_request_duration_seconds" ["log"] "Request durations read from an access log that has them";
+
+    // Control and supervision.
+    PROCESS_UP = Gauge "bastide_process_up" ["process"] "1 where a supervised process runs";
+    PROCESS_RESTARTS = Counter "bastide_process_restarts_total" ["process"] "Times a supervised process was started again after it ended by itself";
+    CONTROL_REVISIONS = Counter "bastide_control_revisions_total" ["result"] "Configuration revisions: committed, refused";
+    BANS = Gauge "bastide_bans" [] "Addresses and networks banned now";
+}
+
+/// Upper bounds of the duration histograms' buckets, in seconds: 250 µs to 30 s,
+/// close together where web pages live (5 ms to 1 s).
+pub static DURATION_BUCKETS: &[f64] =
+    &[0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_follow_the_conventions() {
+        for (i, metric) in ALL.iter().enumerate() {
+            assert!(ALL[..i].iter().all(|m| m.name != metric.name), "{} is declared twice", metric.name);
+            assert_eq!(metric.kind == Kind::Counter, metric.name.ends_with("_total"), "{}", metric.name);
+            assert!(metric.name.starts_with("bastide_"), "{}", metric.name);
+            assert!(!metric.help.ends_with('.'), "{}", metric.name);
+        }
+    }
+}

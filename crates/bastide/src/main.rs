@@ -1,0 +1,2 @@
+//! The `bastide` binary.
+fn main() {}

@@ -1,0 +1,3 @@
+//! Statement and session to primary or replica; pool decisions. Pure.
+
+pub mod settings;

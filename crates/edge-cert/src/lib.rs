@@ -1,0 +1,1 @@
+//! `edge-cert`: see ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! `firewall`: see ARCHITECTURE.md.

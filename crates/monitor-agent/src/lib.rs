@@ -1,0 +1,1 @@
+//! `monitor-agent`: see ARCHITECTURE.md.

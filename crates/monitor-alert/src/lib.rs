@@ -1,0 +1,3 @@
+//! Rule states, notifications. Pure.
+
+pub mod settings;

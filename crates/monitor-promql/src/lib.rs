@@ -1,0 +1,1 @@
+//! `monitor-promql`: see ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! `monitor-store`: see ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! `role`: see ARCHITECTURE.md.

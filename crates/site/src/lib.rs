@@ -1,0 +1,1 @@
+//! `site`: see ARCHITECTURE.md.

@@ -1,0 +1,3 @@
+//! The web application firewall: SecLang rules, parsed, compiled, evaluated. Pure.
+
+pub mod settings;
