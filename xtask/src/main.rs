@@ -1,2 +1,81 @@
-//! xtask.
-fn main() {}
+//! All automation: `cargo xtask check | conformance NAME | bench NAME`.
+//!
+//! - `check` reads manifests and files and says where the house's rules are broken.
+//! - `conformance` runs somebody else's suite against our crates.
+//! - `bench` builds the release binaries and runs `bench/`, which measures them
+//!   side by side with other programs.
+//!
+//! Data goes to stdout, the rest to stderr; exit codes are 0 ok, 1 failed, 64 usage.
+//! Never part of the product: no product crate may depend on this one.
+
+// A tool for developers that is read on a terminal; only the product's crates
+// leave printing to `bastide`.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod bench;
+mod check;
+mod conformance;
+
+use clap::{Parser, Subcommand};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "All automation of this repository")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check the house's rules: directions, purity, licences, sources, strings, lengths
+    Check {
+        /// Print the problems as JSON
+        #[arg(long)]
+        json: bool,
+        /// Write the long files' lengths of today into xtask/long-files.txt
+        #[arg(long)]
+        bless: bool,
+    },
+    /// Run a conformance suite
+    Conformance {
+        /// Which; without a name the suites are listed
+        name: Option<String>,
+        /// Print the outcome as JSON
+        #[arg(long)]
+        json: bool,
+        /// Where the suite's data is, instead of its usual place beside the repository
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
+    /// Measure side by side against other programs
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// The bench's name and options; `cargo xtask bench --help` lists them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
+        }
+    };
+    let root = repository();
+    match arguments.command {
+        Command::Check { json, bless } => check::run(&root, json, bless),
+        Command::Conformance { name, json, dir } => conformance::run(&root, name.as_deref(), json, dir),
+        Command::Bench { arguments } => bench::run(&root, &arguments),
+    }
+}
+
+/// The repository's root: the folder above this crate's manifest.
+fn repository() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().unwrap_or(manifest).to_path_buf()
+}
