@@ -1,0 +1,259 @@
+//! Mounted file systems (collector `filesystem`): `mountinfo` and `statvfs`.
+
+use crate::text::{Text, Type};
+use crate::{Fault, Roots, slurp};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+/// node_exporter's default of `--collector.filesystem.fs-types-exclude`.
+const PSEUDO_TYPES: &[&str] = &[
+    "autofs",
+    "binfmt_misc",
+    "bpf",
+    "cgroup",
+    "cgroup2",
+    "configfs",
+    "debugfs",
+    "devpts",
+    "devtmpfs",
+    "erofs",
+    "fusectl",
+    "hugetlbfs",
+    "iso9660",
+    "mqueue",
+    "nsfs",
+    "overlay",
+    "proc",
+    "procfs",
+    "pstore",
+    "rpc_pipefs",
+    "securityfs",
+    "selinuxfs",
+    "squashfs",
+    "sysfs",
+    "tracefs",
+];
+
+/// `statvfs` on these waits for another machine or program, perhaps for ever.
+const REMOTE_TYPES: &[&str] =
+    &["nfs", "nfs4", "cifs", "smb3", "ceph", "9p", "afs", "glusterfs", "lustre", "virtiofs"];
+
+/// How long a remote file system may take; node_exporter's `mount-timeout`.
+const REMOTE_LIMIT: Duration = Duration::from_secs(5);
+
+/// Remote mounts whose `statvfs` has not come back.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    stuck: Vec<(PathBuf, Arc<AtomicBool>)>,
+}
+
+/// One mount.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Mount {
+    device: String,
+    point: String,
+    kind: String,
+    major: String,
+    minor: String,
+    read_only: bool,
+}
+
+struct Space {
+    size: f64,
+    free: f64,
+    avail: f64,
+    files: f64,
+    files_free: f64,
+}
+
+pub(crate) fn read(roots: &Roots, watch: &mut Watch, text: &mut Text<'_>) -> Result<(), Fault> {
+    let readings: Vec<(Mount, Result<Space, String>)> = mounts(roots)?
+        .into_iter()
+        .map(|mount| {
+            let space = watch.space(&mount);
+            (mount, space)
+        })
+        .collect();
+
+    type Value = fn(&Mount, &Result<Space, String>) -> Option<f64>;
+    const FAMILIES: &[(&str, &str, Value)] = &[
+        ("avail_bytes", "Filesystem space available to non-root users in bytes.", |_, s| {
+            s.as_ref().ok().map(|s| s.avail)
+        }),
+        (
+            "device_error",
+            "Whether an error occurred while getting statistics for the given device.",
+            |_, s| Some(f64::from(u8::from(s.is_err()))),
+        ),
+        ("files", "Filesystem total file nodes.", |_, s| s.as_ref().ok().map(|s| s.files)),
+        ("files_free", "Filesystem total free file nodes.", |_, s| s.as_ref().ok().map(|s| s.files_free)),
+        ("free_bytes", "Filesystem free space in bytes.", |_, s| s.as_ref().ok().map(|s| s.free)),
+        ("readonly", "Filesystem read-only status.", |m, _| Some(f64::from(u8::from(m.read_only)))),
+        ("size_bytes", "Filesystem size in bytes.", |_, s| s.as_ref().ok().map(|s| s.size)),
+    ];
+    for (field, help, value) in FAMILIES {
+        let name = format!("node_filesystem_{field}");
+        text.family(&name, Type::Gauge, help);
+        for (mount, space) in &readings {
+            let Some(value) = value(mount, space) else { continue };
+            let error = space.as_ref().err().map_or("", String::as_str);
+            let labels = [
+                ("device", &*mount.device),
+                ("device_error", error),
+                ("fstype", &*mount.kind),
+                ("mountpoint", &*mount.point),
+            ];
+            text.sample(&name, &labels, value);
+        }
+    }
+    let name = "node_filesystem_mount_info";
+    text.family(name, Type::Gauge, "Filesystem mount information.");
+    for (mount, _) in &readings {
+        let labels = [
+            ("device", &*mount.device),
+            ("major", &*mount.major),
+            ("minor", &*mount.minor),
+            ("mountpoint", &*mount.point),
+        ];
+        text.sample(name, &labels, 1.0);
+    }
+    Ok(())
+}
+
+/// The mounts worth a reading: pid 1's, or ours where that may not be read.
+fn mounts(roots: &Roots) -> Result<BTreeSet<Mount>, Fault> {
+    let content =
+        slurp(&roots.proc.join("1/mountinfo")).or_else(|_| slurp(&roots.proc.join("self/mountinfo")))?;
+    let found = content.lines().filter_map(mount_of_line);
+    Ok(found.filter(|m| !PSEUDO_TYPES.contains(&m.kind.as_str()) && !ignored_point(&m.point)).collect())
+}
+
+/// proc_pid_mountinfo(5): `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`.
+fn mount_of_line(line: &str) -> Option<Mount> {
+    let (left, right) = line.split_once(" - ")?;
+    let mut left = left.split(' ');
+    let (major, minor) = left.nth(2)?.split_once(':')?;
+    let point = unescape(left.nth(1)?);
+    let options = left.next()?;
+    let mut right = right.split(' ');
+    let kind = right.next()?.to_owned();
+    let device = unescape(right.next()?);
+    let super_options = right.next().unwrap_or("");
+    let read_only = |options: &str| options.split(',').any(|o| o == "ro");
+    Some(Mount {
+        device,
+        point,
+        kind,
+        major: major.to_owned(),
+        minor: minor.to_owned(),
+        read_only: read_only(options) || read_only(super_options),
+    })
+}
+
+/// The kernel writes space, tab, newline and backslash as octal (`\040`).
+fn unescape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        let code = rest.get(at + 1..at + 4).and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match code.filter(u8::is_ascii) {
+            Some(byte) => {
+                out.push(char::from(byte));
+                rest = &rest[at + 4..];
+            }
+            None => {
+                out.push('\\');
+                rest = &rest[at + 1..];
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// node_exporter's default of `--collector.filesystem.mount-points-exclude`:
+/// `^/(dev|proc|run/credentials/.+|sys|var/lib/docker/.+|var/lib/containers/storage/.+)($|/)`.
+fn ignored_point(point: &str) -> bool {
+    let at_or_below = |dir: &str| point.strip_prefix(dir).is_some_and(|r| r.is_empty() || r.starts_with('/'));
+    let below = |dir: &str| point.strip_prefix(dir).is_some_and(|rest| rest.len() > 1);
+    at_or_below("/dev")
+        || at_or_below("/proc")
+        || at_or_below("/sys")
+        || ["/run/credentials", "/var/lib/docker", "/var/lib/containers/storage"].into_iter().any(below)
+}
+
+impl Watch {
+    fn space(&mut self, mount: &Mount) -> Result<Space, String> {
+        let remote = REMOTE_TYPES.contains(&mount.kind.as_str()) || mount.kind.starts_with("fuse");
+        if !remote {
+            return statvfs(Path::new(&mount.point));
+        }
+        let point = PathBuf::from(&mount.point);
+        self.stuck.retain(|(_, done)| !done.load(Ordering::Acquire));
+        let timeout = || Err("mountpoint timeout".to_owned());
+        if self.stuck.iter().any(|(stuck, _)| *stuck == point) {
+            return timeout(); // One thread a stuck mount, never more.
+        }
+        let done = Arc::new(AtomicBool::new(false));
+        let (sender, receiver) = mpsc::channel();
+        let (thread_point, thread_done) = (point.clone(), done.clone());
+        let spawned = std::thread::Builder::new().name("statvfs".to_owned()).spawn(move || {
+            let _ = sender.send(statvfs(&thread_point));
+            thread_done.store(true, Ordering::Release);
+        });
+        if let Err(error) = spawned {
+            return Err(error.to_string());
+        }
+        receiver.recv_timeout(REMOTE_LIMIT).unwrap_or_else(|_| {
+            self.stuck.push((point, done));
+            timeout()
+        })
+    }
+}
+
+fn statvfs(point: &Path) -> Result<Space, String> {
+    let found = rustix::fs::statvfs(point).map_err(|error| error.to_string())?;
+    let block = found.f_frsize as f64;
+    Ok(Space {
+        size: found.f_blocks as f64 * block,
+        free: found.f_bfree as f64 * block,
+        avail: found.f_bavail as f64 * block,
+        files: found.f_files as f64,
+        files_free: found.f_ffree as f64,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mount_lines() {
+        let mount = mount_of_line(
+            r"36 35 98:0 /mnt1 /mnt\0402 rw,noatime master:1 - ext3 /dev/root ro,errors=continue",
+        )
+        .unwrap();
+        assert_eq!((mount.point.as_str(), mount.kind.as_str(), mount.read_only), ("/mnt 2", "ext3", true));
+        assert_eq!((mount.major.as_str(), mount.minor.as_str()), ("98", "0"));
+        for bad in ["", "1 2 3", "36 35 98:0 / /x rw", "36 35 98 / /x rw - ext4 /dev/a rw"] {
+            assert_eq!(mount_of_line(bad), None, "{bad}");
+        }
+        assert_eq!(unescape(r"a\134b\x\04"), r"a\b\x\04");
+    }
+
+    #[test]
+    fn points_left_out() {
+        for point in
+            ["/dev", "/dev/shm", "/proc", "/sys/fs", "/var/lib/docker/overlay2", "/run/credentials/x"]
+        {
+            assert!(ignored_point(point), "{point}");
+        }
+        for point in ["/", "/devel", "/var/lib/docker", "/run", "/data"] {
+            assert!(!ignored_point(point), "{point}");
+        }
+    }
+}
