@@ -6,7 +6,7 @@ use rustix::net::{
 };
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Descriptors in one message, at most: the kernel's SCM_MAX_FD.
 pub const MAX_FDS: usize = 253;
@@ -37,6 +37,22 @@ pub fn receive(socket: impl AsFd) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
         }
     }
     Ok((text, fds))
+}
+
+/// Owns a descriptor that this process was started with, and makes it
+/// close-on-exec. An error where it is not open, or is standard input, output
+/// or error. To be called at the start, once for each number, before anything
+/// else can have opened a file under it.
+pub fn inherit(number: i32) -> io::Result<OwnedFd> {
+    if number < 3 {
+        return Err(io::Error::other(format!("descriptor {number} is not an inherited socket")));
+    }
+    // SAFETY: borrowed only for the next call, which reports EBADF where it is not open.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    rustix::io::fcntl_setfd(borrowed, rustix::io::FdFlags::CLOEXEC)?;
+    // SAFETY: it is open, was passed to us by our parent for this use, and the
+    // caller adopts each number once, before other descriptors are made.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// Whether a descriptor is a listening TCP or Unix socket (socket(7), SO_ACCEPTCONN).
