@@ -224,7 +224,8 @@ mod tests {
             let got = check_head(&head("GET", "/", authority, Version::Http2, &[]));
             assert_eq!(got, Err(BadHost), "{authority}");
         }
-        let cases: &[(&str, Version, &[(&[u8], &[u8])], Result<(), Refusal>)] = &[
+        type Headers<'a> = &'a [(&'a [u8], &'a [u8])];
+        let cases: &[(&str, Version, Headers<'_>, Result<(), Refusal>)] = &[
             ("", Version::Http10, &[], Ok(())),
             ("", Version::Http11, &[], Err(NoHost)),
             ("", Version::Http2, &[], Err(NoHost)),

@@ -1,4 +1,6 @@
-//! From a request's path to a file's, without leaving its folder.
+//! Paths: as routes are matched, and as files are found without leaving their folder.
+
+use std::borrow::Cow;
 
 /// Why a path names no file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,49 +49,57 @@ pub fn percent_decode(text: &[u8]) -> Result<Vec<u8>, PathError> {
     Ok(out)
 }
 
-/// Resolves a path's dot segments for choosing a route, so that `/public/../admin`
-/// is seen as `/admin` wherever it then goes (RFC 3986 §5.2.4), and `%2e` counts
-/// as the dot that servers take it for. None where nothing is to be resolved.
-pub fn without_dot_segments(path: &[u8]) -> Option<Vec<u8>> {
-    let is_dot_segment = |s: &[u8]| dots(s).is_some();
-    if !path.split(|&b| b == b'/').any(is_dot_segment) {
-        return None;
+/// A path as routes are matched against it, so that no spelling of a path
+/// evades the route meant for it: percent-encoded unreserved characters are
+/// decoded (RFC 3986 §6.2.2.2), repeated slashes merged, dot segments resolved
+/// (§5.2.4). Borrowed where the path is normal already, as nearly all are.
+pub fn normal(path: &[u8]) -> Cow<'_, [u8]> {
+    let unusual = |w: &[u8]| w == b"//" || w == b"/.";
+    if !path.contains(&b'%') && !path.windows(2).any(unusual) {
+        return Cow::Borrowed(path);
     }
-    let mut out: Vec<&[u8]> = Vec::new();
+    let decoded = decode_unreserved(path);
+    let mut segments: Vec<&[u8]> = Vec::new();
     let mut ends_in_folder = false;
-    for segment in path.split(|&b| b == b'/').skip(1) {
-        ends_in_folder = false;
-        match dots(segment) {
-            None => out.push(segment),
-            Some(1) => ends_in_folder = true,
-            Some(_) => {
-                out.pop();
-                ends_in_folder = true;
+    for segment in decoded.split(|&b| b == b'/') {
+        ends_in_folder = matches!(segment, b"" | b"." | b"..");
+        match segment {
+            b"" | b"." => {}
+            b".." => {
+                segments.pop();
             }
+            _ => segments.push(segment),
         }
     }
-    let mut resolved = Vec::with_capacity(path.len());
-    for segment in out {
+    let mut resolved = Vec::with_capacity(decoded.len());
+    for segment in segments {
         resolved.push(b'/');
         resolved.extend_from_slice(segment);
     }
     if ends_in_folder || resolved.is_empty() {
         resolved.push(b'/');
     }
-    Some(resolved)
+    Cow::Owned(resolved)
 }
 
-/// Whether a segment is one or two dots, each perhaps written `%2e`.
-fn dots(mut segment: &[u8]) -> Option<u8> {
-    let mut count = 0;
-    while !segment.is_empty() {
-        segment = match segment {
-            [b'.', rest @ ..] | [b'%', b'2', b'e' | b'E', rest @ ..] => rest,
-            _ => return None,
-        };
-        count += 1;
+fn decode_unreserved(path: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let [first, tail @ ..] = rest {
+        if let [b'%', high, low, after @ ..] = rest
+            && let (Some(high), Some(low)) = (char::from(*high).to_digit(16), char::from(*low).to_digit(16))
+        {
+            let byte = (high * 16 + low) as u8;
+            if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+                out.push(byte);
+                rest = after;
+                continue;
+            }
+        }
+        out.push(*first);
+        rest = tail;
     }
-    (1..=2).contains(&count).then_some(count)
+    out
 }
 
 /// Bytes from the network, fit to stand in a log line: printable ASCII, the rest
@@ -151,22 +161,29 @@ mod tests {
     }
 
     #[test]
-    fn dot_segments() {
-        let cases: &[(&str, Option<&str>)] = &[
-            ("/a/b", None),
-            ("/a/...", None),
-            ("/.a/b..", None),
-            ("/a/../b", Some("/b")),
-            ("/public/%2E%2e/admin", Some("/admin")),
-            ("/a/./b/.", Some("/a/b/")),
-            ("/../../x", Some("/x")),
-            ("/a/..", Some("/")),
-            ("/a//../b", Some("/a/b")),
+    fn normal_paths() {
+        let cases: &[(&str, &str)] = &[
+            ("/a/b", "/a/b"),
+            ("/a/...", "/a/..."),
+            ("/.a/b..", "/.a/b.."),
+            ("/a/../b", "/b"),
+            ("/public/%2E%2e/admin", "/admin"),
+            ("/a/./b/.", "/a/b/"),
+            ("/../../x", "/x"),
+            ("/a/..", "/"),
+            ("/", "/"),
+            ("//a///b/", "/a/b/"),
+            ("/%61pi/x", "/api/x"),
+            ("/a%2Fb", "/a%2Fb"),
+            ("/a%", "/a%"),
+            ("/a%4", "/a%4"),
+            ("/%zz", "/%zz"),
         ];
         for (path, expected) in cases {
-            let got = without_dot_segments(path.as_bytes());
-            assert_eq!(got.as_deref(), expected.map(str::as_bytes), "{path}");
+            let got = normal(path.as_bytes());
+            assert_eq!(std::str::from_utf8(&got), Ok(*expected), "{path}");
         }
+        assert!(matches!(normal(b"/a/b.css"), Cow::Borrowed(_)));
     }
 
     #[test]
