@@ -1,0 +1,90 @@
+//! Side-by-side runs against other programs: `cargo xtask bench NAME`.
+//!
+//! A bench starts every contender on this machine, gives each the same work in
+//! interleaved rounds (A B C, B C A, …), and reports medians and their ratio to
+//! the best peer of the same run. On a machine that is shared or slow the ratio
+//! means something; the figure itself does not.
+//!
+//! Data goes to stdout (a table, or rows as JSON), the rest to stderr; exit codes
+//! are 0 ok, 1 failed, 64 usage. Traffic stays on the loopback addresses, bounded
+//! in count and time. Never part of the product.
+
+// A tool for developers that is read on a terminal; only the product's crates
+// leave printing to `bastide`.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod edge;
+mod machine;
+mod newer;
+mod process;
+mod rows;
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask bench", about = "Measure side by side against other programs")]
+struct Arguments {
+    /// Cargo's target directory
+    #[arg(long, hide = true, default_value = "target")]
+    target: PathBuf,
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Proxied HTTP requests: CPU µs of the proxy per request, against nginx, HAProxy and others
+    Edge(EdgeOptions),
+}
+
+#[derive(Args)]
+struct EdgeOptions {
+    #[command(flatten)]
+    common: Common,
+    /// Only these workloads (W1 W2 W3 W4 W5a W5b W6)
+    #[arg(long, value_delimiter = ',')]
+    workload: Vec<String>,
+    /// Only these contenders (bastide nginx haproxy nginx-new envoy caddy)
+    #[arg(long, value_delimiter = ',')]
+    contender: Vec<String>,
+    /// Do without the newer programs that PyPI has
+    #[arg(long)]
+    no_newer: bool,
+}
+
+#[derive(Args)]
+struct Common {
+    /// Print the rows as JSON
+    #[arg(long)]
+    json: bool,
+    /// Rounds, each of which measures every contender once [default: 5, quick: 2]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: Option<u32>,
+    /// Short rounds, to see that everything runs
+    #[arg(long)]
+    quick: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
+        }
+    };
+    let outcome = match &arguments.bench {
+        Bench::Edge(options) => {
+            edge::run(&arguments.target, options).map(|report| (report, options.common.json))
+        }
+    };
+    match outcome {
+        Ok((report, json)) => rows::print(&report, json),
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(1)
+        }
+    }
+}
