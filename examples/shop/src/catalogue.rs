@@ -32,7 +32,7 @@ products! {
     4 Table 29 . 0 carafe "Water carafe", "One litre, no drop beside the glass", "Blown glass with a cork ball for a lid. The lip is cut so that it pours and stops.";
     5 Table 34 . 0 board "Oak serving board", "One piece of wood, oiled", "Cut from a single plank of French oak and rubbed with linseed oil. 42 by 18 cm, with a hole to hang it by.";
     6 Table 26 . 0 cloth "Linen napkins, four", "Washed soft before you get them", "Pure linen, 45 cm square, hemmed with mitred corners. They get better for ten years.";
-    7 Table 14 . 0 jar "Salt cellar", "With a lid that one finger lifts", "Olive wood with a swinging lid. Stands beside the stove or on the table, and looks right on both.";
+    7 Table 14 . 0 bowl "Salt cellar", "With a lid that one finger lifts", "Olive wood with a swinging lid. Stands beside the stove or on the table, and looks right on both.";
     8 Table 32 . 0 glass "Wine glasses, pair", "For everyday wine on every day", "Short stems, thin rims, 300 ml. Made to survive being used.";
     9 Kitchen 64 . 0 pan "Cast-iron pan", "Heavy, black, inherited by somebody", "26 cm across, seasoned three times with flaxseed oil. Sears, bakes, and forgives.";
     10 Kitchen 89 . 0 knife "Chef's knife", "20 cm of carbon steel", "Forged in one piece from carbon steel, with a walnut handle. Takes an edge that lasts; wants to be dried.";

@@ -53,7 +53,7 @@ pub(crate) fn problems(customer: &Customer) -> Vec<(&'static str, &'static str)>
     problems
 }
 
-fn layout(title: &str, count: i64, words: &str, body: &Markup) -> Markup {
+fn layout(title: &str, count: Option<i64>, words: &str, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -78,7 +78,10 @@ fn layout(title: &str, count: i64, words: &str, body: &Markup) -> Markup {
                     nav.own aria-label="Yours" {
                         a href="/orders" { "Orders" }
                         a.basket href="/cart" {
-                            "Cart" span.count { (count) } span.hidden { (plural(count, " thing", " things")) }
+                            "Cart"
+                            @if let Some(count) = count {
+                                span.count { (count) } span.hidden { (plural(count, " thing", " things")) }
+                            }
                         }
                     }
                 }
@@ -117,7 +120,7 @@ pub(crate) fn home(count: i64, category: Option<&str>, products: &[Product]) -> 
         }
         (grid(products, 2))
     };
-    layout(title, count, "", &body)
+    layout(title, Some(count), "", &body)
 }
 
 /// What a search found.
@@ -132,7 +135,7 @@ pub(crate) fn search(count: i64, words: &str, products: &[Product]) -> Markup {
         }
         (grid(products, 2))
     };
-    layout(&format!("Search: {words}"), count, words, &body)
+    layout(&format!("Search: {words}"), Some(count), words, &body)
 }
 
 fn grid(products: &[Product], level: u8) -> Markup {
@@ -196,7 +199,7 @@ pub(crate) fn product(count: i64, product: &Product, alike: &[Product]) -> Marku
             section.more { h2 { "Also for " (product.category.to_lowercase()) } (grid(&others, 3)) }
         }
     };
-    layout(&product.name, count, "", &body)
+    layout(&product.name, Some(count), "", &body)
 }
 
 /// The cart, and the form that orders it.
@@ -219,7 +222,7 @@ pub(crate) fn cart(lines: &[Line], form: &Form) -> Markup {
             }
         }
     };
-    layout("Your cart", count, "", &body)
+    layout("Your cart", Some(count), "", &body)
 }
 
 fn cart_line(line: &Line) -> Markup {
@@ -330,7 +333,7 @@ pub(crate) fn order(count: i64, order: &Order, lines: &[Line]) -> Markup {
             }
         }
     };
-    layout(&format!("Order {}", number(order)), count, "", &body)
+    layout(&format!("Order {}", number(order)), Some(count), "", &body)
 }
 
 /// This visitor's orders.
@@ -351,7 +354,7 @@ pub(crate) fn orders(count: i64, orders: &[Order]) -> Markup {
             }
         }
     };
-    layout("Your orders", count, "", &body)
+    layout("Your orders", Some(count), "", &body)
 }
 
 /// How people speak of an order.
@@ -368,7 +371,7 @@ pub(crate) fn failure(title: &str, what: &str) -> Markup {
             p { a.button href="/" { "To the catalogue" } }
         }
     };
-    layout(title, 0, "", &body)
+    layout(title, None, "", &body)
 }
 
 #[cfg(test)]
