@@ -84,7 +84,7 @@ metrics! {
     DATABASE_LAG_BYTES = Gauge "bastide_database_replica_lag_bytes" ["database", "member"] "How far behind the primary a replica's replay is, in bytes of write-ahead log";
 
     // Monitor.
-    MONITOR_SAMPLES = Counter "bastide_monitor_samples_total" ["result"] "Samples by what became of them: stored, duplicate, out_of_order, refused";
+    MONITOR_SAMPLES = Counter "bastide_monitor_samples_total" ["result"] "Samples by what became of them: stored, duplicate, out_of_order, refused, failed (the disk)";
     MONITOR_SERIES = Gauge "bastide_monitor_series" [] "Series in the head";
     MONITOR_STORE_BYTES = Gauge "bastide_monitor_store_bytes" [] "Bytes the store has on disk";
     MONITOR_QUERIES = Counter "bastide_monitor_queries_total" ["endpoint", "result"] "Queries answered";

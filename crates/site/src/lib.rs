@@ -16,8 +16,8 @@ pub mod process;
 pub use database::{Database, Databases, Durability, Member, MemberRole, PostgresInstance, User};
 pub use edge::{AccessLog, Certificate, Edge};
 pub use line::Line;
-pub use monitor::{Log, LogFormat, Monitor, Target};
-pub use process::{ListenerSpec, ProcessSpec, UserClass};
+pub use monitor::{Agent, Log, LogFormat, Monitor, Target};
+pub use process::{ListenerSpec, ProcessFile, ProcessSpec, StopSignal, UserClass};
 
 use base::RevisionId;
 use serde::{Deserialize, Serialize};

@@ -63,3 +63,12 @@ pub enum LogFormat {
     /// nginx' and Apache's combined (or common) format.
     Combined,
 }
+
+/// What the agent receives: it reads its host whatever this says.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Agent {
+    /// The admin socket that is asked (`GET /processes`) which supervised
+    /// processes there are; none reads the host alone.
+    #[serde(default)]
+    pub control: Option<PathBuf>,
+}
