@@ -1,0 +1,120 @@
+//! Every default of the file, in one place. Those that a pure crate's `Settings`
+//! have too are equal to them; a test says so.
+
+use base::{Bytes, Millis};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+const fn localhost(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+/// HTTPS and HTTP ports where Bastide runs as root.
+pub const PORTS_AS_ROOT: (u16, u16) = (443, 80);
+/// HTTPS and HTTP ports otherwise: below 1024 a port needs a privilege.
+pub const PORTS_OTHERWISE: (u16, u16) = (8443, 8080);
+
+/// The site's only name where none is given.
+pub const DOMAIN: &str = "localhost";
+/// Worker threads of the edge; 0 is one a processor that the process may use.
+pub const WORKERS: u16 = 0;
+/// What still runs at a stop may go on for this long.
+pub const DRAIN: Millis = Millis(20_000);
+
+/// A TLS handshake.
+pub const TIMEOUT_HANDSHAKE: Millis = Millis(10_000);
+/// A request's head: long enough for a phone with a poor connection, too short to hold many open.
+pub const TIMEOUT_HEAD: Millis = Millis(15_000);
+/// Between two pieces of a request's body.
+pub const TIMEOUT_BODY: Millis = Millis(30_000);
+/// An idle connection of a client.
+pub const TIMEOUT_KEEP_ALIVE: Millis = Millis(60_000);
+/// A connection to a web server.
+pub const TIMEOUT_CONNECT: Millis = Millis(2_000);
+/// A web server's answer.
+pub const TIMEOUT_RESPONSE: Millis = Millis(60_000);
+/// Between two pieces of a response's body.
+pub const TIMEOUT_IDLE: Millis = Millis(300_000);
+
+/// A request's head.
+pub const LIMIT_HEAD: Bytes = Bytes(32 << 10);
+/// Header lines.
+pub const LIMIT_HEADER_LINES: u32 = 100;
+/// A request's body.
+pub const LIMIT_BODY: Bytes = Bytes(64 << 20);
+/// Client connections.
+pub const LIMIT_CONNECTIONS: u32 = 20_000;
+/// Client connections of one address: an office behind one address opens many.
+pub const LIMIT_CONNECTIONS_PER_IP: u32 = 256;
+/// HTTP/2 streams of a connection.
+pub const LIMIT_STREAMS: u32 = 128;
+
+/// Processes of a pool with `run`.
+pub const INSTANCES: u16 = 1;
+/// A server's share.
+pub const WEIGHT: u16 = 1;
+/// Requests at one server at once; 0 is no limit.
+pub const MAX_IN_FLIGHT: u32 = 0;
+/// Idle connections kept to each server.
+pub const IDLE_CONNECTIONS: u32 = 64;
+/// A web server that is told to stop is killed after this.
+pub const STOP_TIMEOUT: Millis = Millis(10_000);
+/// Between two health checks.
+pub const HEALTH_INTERVAL: Millis = Millis(2_000);
+/// For one health check.
+pub const HEALTH_TIMEOUT: Millis = Millis(1_000);
+/// Successes until a server is in.
+pub const HEALTH_RISE: u32 = 2;
+/// Failures until a server is out.
+pub const HEALTH_FALL: u32 = 3;
+
+/// Every path.
+pub const ROUTE_PATH: &str = "/*";
+/// The file served for a folder.
+pub const INDEX: &str = "index.html";
+/// A permanent redirect that keeps method and body (RFC 9110 §15.4.9).
+pub const REDIRECT_STATUS: u16 = 308;
+
+/// A new firewall policy falls back to the one before after this, unless confirmed.
+pub const REVERT_AFTER: Millis = Millis(60_000);
+
+/// How much of a body the WAF inspects: ModSecurity's recommended limit for bodies without files.
+pub const WAF_BODY_LIMIT: Bytes = Bytes(128 << 10);
+
+/// The database router.
+pub const DATABASE_LISTEN: SocketAddr = localhost(6432);
+/// A replica further behind gets no reads.
+pub const MAX_LAG: Millis = Millis(2_000);
+/// Connections to each member.
+pub const POOL_SIZE: u32 = 40;
+/// Client sessions.
+pub const MAX_CLIENTS: u32 = 1_000;
+/// How long a session waits for a connection.
+pub const POOL_WAIT: Millis = Millis(10_000);
+/// How long a read waits for a replica.
+pub const READ_WAIT: Millis = Millis(0);
+
+/// Page and Prometheus API.
+pub const MONITOR_LISTEN: SocketAddr = localhost(9600);
+/// Samples are kept for 30 days.
+pub const RETENTION: Millis = Millis(30 * 86_400_000);
+/// The store's greatest size: 2,000 series every 5 s for 30 days are about
+/// 1.04 thousand million samples, 1.5 bytes each: 1.5 GiB.
+pub const RETENTION_SIZE: Bytes = Bytes(4 << 30);
+/// Between two scrapes: the page is live.
+pub const SCRAPE_INTERVAL: Millis = Millis(5_000);
+
+/// A firing group is told again after this, as Alertmanager does.
+pub const REPEAT: Millis = Millis(4 * 3_600_000);
+
+/// The ready-made alerts, each with what it says. An `[alert.NAME]` of the same
+/// name with an `expr` replaces one; without, it changes the keys that it has.
+pub const READY_MADE_ALERTS: &[(&str, &str)] = &[
+    ("server-down", "a web server or PostgreSQL member does not answer"),
+    ("error-rate", "too many requests end in a 5xx"),
+    ("latency", "requests take too long"),
+    ("qps-high", "more requests a second than the site has seen before"),
+    ("qps-vanished", "the requests have stopped"),
+    ("replica-lag", "a replica is too far behind its primary"),
+    ("disk-filling", "a file system will be full soon"),
+    ("certificate-expiring", "a certificate ends soon"),
+];

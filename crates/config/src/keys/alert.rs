@@ -1,0 +1,137 @@
+//! `[alert.NAME]` and `[receiver.NAME]`: what is told to whom.
+
+use crate::declare::{Kind, table};
+use crate::defaults;
+use crate::diagnostic::{Code, quote};
+use crate::keys::monitor::Url;
+use crate::read::{Context, Node, Text, Value, Wrong};
+use crate::values::{Name, OneOrMore, Pairs, SecretSource, read_text, text_value};
+use base::Millis;
+
+table! {
+    /// An alert: an expression of PromQL, each series of whose result is told while it lasts. The name of a
+    /// ready-made alert with an `expr` replaces that alert; without, it changes only the keys that are given.
+    pub struct Alert: "[alert.NAME]";
+
+    /// The expression, PromQL. Absent: that of the ready-made alert of this name.
+    optional expr: String;
+    why "always, except to change a ready-made alert"; example r#"expr = "site:qps > 800""#;
+
+    /// How long the expression must hold before the alert fires. Absent: `"0s"`, or as the ready-made alert has it.
+    optional hold as "for": Millis, in Millis(0)..=Millis(30 * 86_400_000);
+    why "short peaks are no reason to wake anybody"; example r#"for = "5m""#;
+
+    /// Labels added to the alert's.
+    default labels: Pairs<LabelName, String> = Pairs(vec![]);
+    why "the receiver sorts alerts by severity or team"; example r#"labels = { severity = "page" }"#;
+
+    /// One line for the one who is told; `{{ $labels.NAME }}` and `{{ $value }}` are filled in.
+    optional summary: String;
+    why "the name alone does not say it"; example r#"summary = "{{ $value }} requests a second""#;
+
+    /// What to look at and what to do.
+    optional description: String;
+    why "somebody else may be on duty"; example r#"description = "add a web server: instances in [pool.app]""#;
+
+    /// The receivers that are told, one or a list. Absent: all of them; `[]` is none.
+    optional to: OneOrMore<Name>;
+    why "there are several receivers"; example r#"to = "ops""#;
+
+    /// `false` switches the alert off, a ready-made one too.
+    default enabled: bool = true;
+    why "a ready-made alert does not fit this site"; example "enabled = false";
+}
+
+table! {
+    /// Who is told of alerts: a URL that gets Alertmanager's webhook JSON by POST.
+    pub struct Receiver: "[receiver.NAME]";
+
+    /// The URL. One that carries a token comes from `{ env = … }` or `{ file = … }`.
+    required webhook: UrlOrSecret;
+    why "always"; example r#"webhook = { env = "ALERT_URL" }"#;
+
+    /// What still fires is told again after this.
+    default repeat: Millis = defaults::REPEAT, in Millis(60_000)..=Millis(30 * 86_400_000);
+    why "the receiver forgets, or reminds by itself"; example r#"repeat = "24h""#;
+}
+
+text_value!(LabelName);
+
+/// The name of a label (Prometheus, "Metric names and labels"): letters, digits
+/// and `_`; those with `__` before them are the monitor's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LabelName(pub String);
+
+impl Text for LabelName {
+    const WHAT: &'static str = "the name of a label";
+    const SAMPLE: &'static str = "\"severity\"";
+
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        let ok = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+        let starts_well = text.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+        if text == "alertname" {
+            return Err(Wrong::new("the label `alertname` is the alert's name", "name the table otherwise"));
+        }
+        match starts_well && !text.starts_with("__") && text.bytes().all(ok) {
+            true => Ok(Self(text.to_owned())),
+            false => Err(Wrong::new(
+                format!("{} is not the name of a label", quote(text)),
+                "it has letters, digits and `_`, and does not begin with a digit or `__`",
+            )),
+        }
+    }
+
+    fn text(&self) -> String {
+        self.0.clone()
+    }
+}
+
+/// A URL: written in the file, or where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UrlOrSecret {
+    /// Written in the file.
+    Url(Url),
+    /// Read from elsewhere.
+    Secret(SecretSource),
+}
+
+impl Value for UrlOrSecret {
+    fn kind() -> Kind {
+        Kind::OneOf(vec![Url::kind(), SecretSource::kind()])
+    }
+
+    fn read(node: Node<'_>, cx: &mut Context<'_>) -> Option<Self> {
+        let Some(text) = node.as_text() else {
+            if node.is_table() {
+                return SecretSource::read(node, cx).map(Self::Secret);
+            }
+            cx.refuse_type(node, &Self::kind());
+            return None;
+        };
+        // What is written here may be a token all the same.
+        cx.masked.push(node.span);
+        let url = match Url::parse(text) {
+            Ok(_) => read_text(text, node.span, cx),
+            Err(_) => {
+                cx.error(Code::BadValue, node.span, "`webhook` is not a URL without a login")
+                    .hint("write `https://host/path`, or `{ env = \"NAME\" }` where it carries a token");
+                None
+            }
+        };
+        url.map(Self::Url)
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Url(url) => url.show(),
+            Self::Secret(source) => source.show(),
+        }
+    }
+}
+
+impl Alert {
+    /// Whether the name is a ready-made alert's.
+    pub fn is_ready_made(name: &str) -> bool {
+        defaults::READY_MADE_ALERTS.iter().any(|(known, _)| *known == name)
+    }
+}
