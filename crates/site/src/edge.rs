@@ -39,6 +39,10 @@ pub struct Edge {
     /// firewall or container maps it).
     #[serde(default)]
     pub public_https_port: Option<u16>,
+    /// Plain HTTP is served like HTTPS instead of redirected: for benches, and
+    /// behind a proxy that ends TLS.
+    #[serde(default)]
+    pub serve_plain_http: bool,
 }
 
 /// A certificate with its key.
