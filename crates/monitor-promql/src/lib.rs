@@ -17,10 +17,15 @@
 
 mod answer;
 mod error;
+mod eval;
+mod functions;
+mod guard;
 pub mod labels;
 mod matcher;
+mod plan;
 mod query;
 pub mod source;
+mod stats;
 
 pub use answer::{Answer, Outcome, Sample, Series, format_value};
 pub use error::Error;

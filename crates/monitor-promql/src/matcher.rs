@@ -55,6 +55,11 @@ impl Matcher {
         hit != self.negated
     }
 
+    /// Whether this is `name="value"`.
+    pub(crate) fn is_equality(&self) -> bool {
+        matches!(self.test, Test::Equal) && !self.negated
+    }
+
     /// Whether series without the label are selected.
     pub fn matches_empty(&self) -> bool {
         self.is_match("")

@@ -1,11 +1,15 @@
 //! A query, read once and evaluated as often as wanted.
 
-use crate::{Error, Matcher, Outcome, Source};
+use crate::eval::{Evaluator, Steps, Value, present};
+use crate::plan::{self, Node, Plan, Range, RangeOf};
+use crate::{Answer, Error, Labels, Matcher, Outcome, Point, Sample, Series, Source};
+use promql_parser::parser::value::ValueType;
 
 /// A query that was read and understood.
 #[derive(Clone, Debug)]
 pub struct Query {
     text: String,
+    plan: Plan,
 }
 
 /// How a query is evaluated, and what it may take.
@@ -15,7 +19,7 @@ pub struct Options<'a> {
     pub lookback_ms: i64,
     /// The step of a subquery that gives none, in milliseconds; the interval of rules.
     pub subquery_step_ms: i64,
-    /// Samples that may be in memory at once.
+    /// Values that may be in memory at once.
     pub max_samples: u64,
     /// Series that one expression may have.
     pub max_series: usize,
@@ -51,10 +55,13 @@ impl Default for Options<'_> {
     }
 }
 
+/// Times are kept below 2⁵³ ms, so that sums of a few of them never overflow.
+const MAX_TIME_MS: i64 = 1 << 53;
+
 impl Query {
     /// Reads a query.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        Ok(Self { text: text.into() })
+        Ok(Self { text: text.into(), plan: plan::read(text)? })
     }
 
     /// The text it was read from.
@@ -62,38 +69,140 @@ impl Query {
         &self.text
     }
 
-    /// The conditions of each selector in it, in order; a selector with `or`
-    /// counts once for each alternative.
+    /// The conditions of each selector in it, in order.
     pub fn selectors(&self) -> Vec<Vec<Matcher>> {
-        Vec::new()
+        let mut into = Vec::new();
+        self.plan.root.selectors(&mut into);
+        into
     }
 
-    /// Evaluates at one time.
-    pub fn instant(
-        &self,
-        _source: &dyn Source,
-        _at_ms: i64,
-        _options: &Options<'_>,
-    ) -> Result<Outcome, Error> {
-        Err(Error::NotImplemented("evaluation".into()))
+    /// Evaluates at one time, in Unix milliseconds.
+    pub fn instant(&self, source: &dyn Source, at_ms: i64, options: &Options<'_>) -> Result<Outcome, Error> {
+        check_times(&[at_ms])?;
+        let steps = Steps::new(at_ms, at_ms, 1);
+        let mut evaluator = Evaluator::new(source, options, steps);
+        let root = match &self.plan.root {
+            Node::Constant(inner) => inner,
+            root => root,
+        };
+        if let Node::Range(range) = root {
+            let series = raw_points(&mut evaluator, range, steps)?;
+            return Ok(outcome(evaluator, Answer::Matrix(series)));
+        }
+        let answer = match evaluator.eval(root, steps)? {
+            Value::Scalar(values) => Answer::Scalar(Point { at_ms, value: values[0] }),
+            Value::Text(text) => Answer::String { at_ms, text },
+            Value::Vector(columns) => {
+                let columns = evaluator.finish(columns)?;
+                let sample = |column: crate::eval::Column| {
+                    let value = column.values[0];
+                    present(value).then_some(Sample { labels: column.labels, point: Point { at_ms, value } })
+                };
+                Answer::Vector(columns.into_iter().filter_map(sample).collect())
+            }
+        };
+        Ok(outcome(evaluator, answer))
     }
 
     /// Evaluates at `start`, `start + step` and so on until `end`, in
     /// milliseconds. The answer is always a matrix.
     pub fn range(
         &self,
-        _source: &dyn Source,
-        _start_ms: i64,
-        _end_ms: i64,
-        _step_ms: i64,
-        _options: &Options<'_>,
+        source: &dyn Source,
+        start_ms: i64,
+        end_ms: i64,
+        step_ms: i64,
+        options: &Options<'_>,
     ) -> Result<Outcome, Error> {
-        Err(Error::NotImplemented("evaluation".into()))
+        check_times(&[start_ms, end_ms])?;
+        if step_ms <= 0 || step_ms >= MAX_TIME_MS {
+            return Err(Error::Parse("the step must be positive: a number of seconds such as `15`".into()));
+        }
+        if end_ms < start_ms {
+            return Err(Error::Parse("the end of the range is before its start".into()));
+        }
+        if !matches!(self.plan.kind, ValueType::Vector | ValueType::Scalar) {
+            return Err(Error::Parse(format!(
+                "invalid expression type {:?} for range query, must be Scalar or instant Vector",
+                if self.plan.kind == ValueType::String { "string" } else { "range vector" }
+            )));
+        }
+        let steps = Steps::new(start_ms, end_ms, step_ms);
+        if steps.count > options.max_steps {
+            return Err(Error::Limit(format!(
+                "the range has {} steps, at most {} are evaluated\nhint: use a larger step",
+                steps.count, options.max_steps
+            )));
+        }
+        let mut evaluator = Evaluator::new(source, options, steps);
+        let columns = match evaluator.eval(&self.plan.root, steps)? {
+            Value::Scalar(values) => {
+                vec![crate::eval::Column { labels: Labels::empty(), drop_name: false, values }]
+            }
+            Value::Vector(columns) => evaluator.finish(columns)?,
+            Value::Text(_) => return Err(Error::Parse("a range query cannot evaluate a text".into())),
+        };
+        let mut series: Vec<Series> = columns
+            .into_iter()
+            .map(|column| {
+                let points = steps.times().zip(column.values).filter(|(_, v)| present(*v));
+                let points = points.map(|(at_ms, value)| Point { at_ms, value }).collect();
+                Series { labels: column.labels, points }
+            })
+            .filter(|series| !series.points.is_empty())
+            .collect();
+        series.sort_by(|a, b| a.labels.cmp(&b.labels));
+        Ok(outcome(evaluator, Answer::Matrix(series)))
+    }
+
+    /// The same query with every selector and subquery fixed to a time that is
+    /// not fixed yet, outside subqueries that are; `None` where a function looks
+    /// at the time of evaluation itself. Evaluated at any time, it must give
+    /// what the query gives at `at_ms`: the script runner checks that.
+    pub(crate) fn pinned(&self, at_ms: i64) -> Option<Self> {
+        let mut pinned = self.clone();
+        plan::pin(&mut pinned.plan.root, at_ms).then_some(pinned)
     }
 }
 
-/// Reads a series selector, the `match[]` of the HTTP API: `up{job="a"}`. Each
-/// inner list is an alternative whose conditions must all match.
-pub fn parse_selector(_text: &str) -> Result<Vec<Vec<Matcher>>, Error> {
-    Err(Error::NotImplemented("evaluation".into()))
+/// Reads a series selector, the `match[]` of the HTTP API: `up{job="a"}`.
+pub fn parse_selector(text: &str) -> Result<Vec<Matcher>, Error> {
+    plan::read_selector(text)
+}
+
+fn check_times(times: &[i64]) -> Result<(), Error> {
+    if times.iter().any(|t| t.abs() >= MAX_TIME_MS) {
+        return Err(Error::Parse("a time of the query is out of range".into()));
+    }
+    Ok(())
+}
+
+fn outcome(evaluator: Evaluator<'_>, answer: Answer) -> Outcome {
+    Outcome {
+        answer,
+        warnings: evaluator.notes.warnings.into_iter().collect(),
+        infos: evaluator.notes.infos.into_iter().collect(),
+        samples_read: evaluator.samples_read,
+    }
+}
+
+/// The points themselves, for an instant query of `up[5m]`.
+fn raw_points(evaluator: &mut Evaluator<'_>, range: &Range, steps: Steps) -> Result<Vec<Series>, Error> {
+    let mut columns = Vec::new();
+    evaluator.each_series(range, steps, &mut |evaluator, labels, drop_name, points| {
+        if !points.is_empty() {
+            evaluator.keep_points(points.len())?;
+            let labels = if drop_name { labels.without_name() } else { labels };
+            columns.push(Series { labels, points: points.to_vec() });
+        }
+        Ok(())
+    })?;
+    if matches!(range.of, RangeOf::Subquery { .. }) {
+        let mut seen = std::collections::HashSet::new();
+        if !columns.iter().all(|s: &Series| seen.insert(s.labels.clone())) {
+            return Err(Error::Execution("vector cannot contain metrics with the same labelset".into()));
+        }
+    }
+    columns.sort_by(|a, b| a.labels.cmp(&b.labels));
+    Ok(columns)
 }
