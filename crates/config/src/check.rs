@@ -1,9 +1,216 @@
-//! What one table says about another.
+//! What one table says about another: names that lead nowhere, things that
+//! contradict one another, things that have no effect.
 
-use crate::read::Context;
+mod machines;
+mod ports;
+mod routes;
+
+use crate::diagnostic::{Code, quote};
+use crate::keys::alert::Alert;
+use crate::keys::pool::PoolSource;
+use crate::keys::site::{ListenAddress, PlainHttp};
+use crate::read::{Context, closest, list};
 use crate::sections::Sections;
+use crate::span::{Span, Spanned};
+use crate::values::{Name, OneOrMore};
 
-/// Checks references and contradictions between tables.
-pub(crate) fn across(sections: &Sections, cx: &mut Context<'_>) {
-    let _ = (sections.names.of("pool"), sections.names.has("pool", ""), sections.routes_written, cx.partial);
+/// Checks everything that takes more than one table to see.
+pub(crate) fn across(file: &Sections, cx: &mut Context) {
+    routes::check(file, cx);
+    ports::check(file, cx);
+    machines::check(file, cx);
+    site(file, cx);
+    pools(file, cx);
+    alerts(file, cx);
+    waf_and_firewall(file, cx);
+    monitor(file, cx);
+}
+
+/// Reports a name that no table of a section has. `true` where one has.
+fn known(section: &str, name: &Spanned<Name>, file: &Sections, cx: &mut Context) -> bool {
+    if file.names.has(section, name.as_str()) {
+        return true;
+    }
+    if cx.partial {
+        return false;
+    }
+    let names = file.names.of(section);
+    let hint = match (closest(name.as_str(), &names), names.is_empty()) {
+        (Some(near), _) => format!("did you mean `{near}`?"),
+        (None, true) => format!("add a table `[{section}.{name}]`"),
+        (None, false) => format!("there are {}; or add a table `[{section}.{name}]`", list(&names)),
+    };
+    let what = if section == "database" { "database" } else { section };
+    let message = format!("there is no {what} {}", quote(name.as_str()));
+    cx.error(Code::UnknownName, name.span, message).hint(hint);
+    false
+}
+
+fn duplicate(what: String, span: Span, first: Span, hint: &str, cx: &mut Context) {
+    cx.error(Code::Duplicate, span, what).hint(hint).related(first, "the first is here");
+}
+
+fn site(file: &Sections, cx: &mut Context) {
+    let Some(site) = &file.site else { return };
+    if site.domains.is_empty() {
+        cx.error(Code::BadValue, site.domains.span, "the site has no name")
+            .hint("write at least one host name: `domains = [\"shop.example\"]`");
+    }
+    for (index, domain) in site.domains.iter().enumerate() {
+        if let Some(first) = site.domains[..index].iter().find(|first| first.value == domain.value) {
+            let what = format!("the domain {} stands here twice", quote(&domain.value.0));
+            duplicate(what, domain.span, first.span, "remove one", cx);
+        }
+    }
+    let nowhere = |listen: &Option<Spanned<OneOrMore<ListenAddress>>>| {
+        listen.as_ref().filter(|addresses| addresses.is_empty()).map(|addresses| addresses.span)
+    };
+    let plain = site.plain_http.value == PlainHttp::Serve;
+    match (nowhere(&site.listen.https), nowhere(&site.listen.http)) {
+        (Some(span), Some(_)) => {
+            cx.error(Code::Conflict, span, "the site would be served nowhere")
+                .hint("give `https` a port, or leave it out");
+        }
+        (Some(span), None) if !plain => {
+            cx.error(Code::Conflict, span, "HTTPS would be served nowhere")
+                .hint("give `https` a port, or leave it out; behind a proxy that ends TLS add `plain_http = \"serve\"`");
+        }
+        (None, Some(_)) if plain => {
+            let message = "`plain_http = \"serve\"`, but plain HTTP is answered nowhere";
+            cx.error(Code::Conflict, site.plain_http.span, message).hint("give `http` of `listen` a port");
+        }
+        _ => {}
+    }
+}
+
+/// Names that the parts of Bastide have in metrics and process lists.
+const OWN_NAMES: &[&str] = &["edge", "database", "monitor", "control", "agent", "supervisor", "privileged"];
+
+fn pools(file: &Sections, cx: &mut Context) {
+    for pool in &file.pools {
+        if OWN_NAMES.contains(&pool.name.as_str()) {
+            cx.error(
+                Code::Conflict,
+                pool.name.span,
+                format!("a pool cannot be called `{}`", pool.name.as_str()),
+            )
+            .hint("a part of Bastide has that name, and metrics would mix the two; call it `app`, say");
+        }
+        if let Some(name) = &pool.database {
+            known("database", name, file, cx);
+        }
+        if let PoolSource::Servers(servers) = &pool.source {
+            for (index, server) in servers.iter().enumerate() {
+                let same = servers[..index].iter().find(|first| first.address.value == server.address.value);
+                if let Some(first) = same {
+                    let what = format!("the server `{}` stands here twice", server.address.value);
+                    duplicate(what, server.span, first.span, "remove one, or give it a `weight`", cx);
+                }
+            }
+        }
+        variables(pool, file, cx);
+    }
+}
+
+/// Variables that `run` uses and the web servers' environment does not have.
+fn variables(pool: &crate::Named<crate::Pool>, file: &Sections, cx: &mut Context) {
+    let PoolSource::Run { command, .. } = &pool.source else { return };
+    let databases = file.names.of("database");
+    let has_url = pool.database.is_some() || databases.len() == 1;
+    for name in command.variables() {
+        let known = matches!(name, "PORT" | "PATH" | "HOME" | "LANG" | "TZ")
+            || (name == "DATABASE_URL" && has_url)
+            || pool.env.iter().any(|(known, _)| known.value.0 == name);
+        if known || cx.partial {
+            continue;
+        }
+        let message = format!("`run` uses `${name}`, which the web servers do not have");
+        let hint = match name {
+            "DATABASE_URL" if databases.len() > 1 => {
+                format!("say which database: `database = \"{}\"`", databases[0])
+            }
+            "DATABASE_URL" => "add a table `[database.main]`".to_owned(),
+            _ => format!("add it to `env`: `env = {{ {name} = \"…\" }}`"),
+        };
+        cx.error(Code::UnknownName, command.span, message).hint(hint);
+    }
+}
+
+fn alerts(file: &Sections, cx: &mut Context) {
+    for alert in &file.alerts {
+        for receiver in alert.to.iter().flat_map(|to| to.iter()) {
+            known("receiver", receiver, file, cx);
+        }
+        if alert.expr.is_some() || Alert::is_ready_made(alert.name.as_str()) || cx.partial {
+            continue;
+        }
+        let names: Vec<&str> = crate::defaults::READY_MADE_ALERTS.iter().map(|(name, _)| *name).collect();
+        let hint = match closest(alert.name.as_str(), &names) {
+            Some(near) => format!(
+                "did you mean the ready-made alert `{near}`? Otherwise write what to watch: `expr = \"site:qps > 800\"`"
+            ),
+            None => format!(
+                "write what to watch: `expr = \"site:qps > 800\"`; ready-made alerts are {}",
+                list(&names)
+            ),
+        };
+        let message = format!("the alert `{}` has no `expr`", alert.name.as_str());
+        cx.error(Code::MissingKey, alert.name.span, message).hint(hint);
+    }
+}
+
+fn waf_and_firewall(file: &Sections, cx: &mut Context) {
+    if let Some(Some(waf)) = &file.waf
+        && waf.rules.is_empty()
+    {
+        cx.warning(Code::NoEffect, waf.span, "the WAF has no rules, so nothing is inspected")
+            .hint("name the rule files: `rules = [\"./waf/*.conf\"]`");
+    }
+    let Some(firewall) = &file.firewall else { return };
+    for (index, entry) in firewall.allow.iter().enumerate() {
+        if let Some(first) = firewall.allow[..index].iter().find(|first| first.value == entry.value) {
+            duplicate(
+                "the same entry stands in `allow` twice".to_owned(),
+                entry.span,
+                first.span,
+                "remove one",
+                cx,
+            );
+        }
+    }
+    if firewall.apply.value && firewall.allow.is_empty() {
+        cx.warning(Code::NoEffect, firewall.apply.span, "the firewall lets nobody log in to this machine")
+            .hint("add `allow = [\"22/tcp from 203.0.113.0/24\"]` if you use SSH");
+    }
+}
+
+fn monitor(file: &Sections, cx: &mut Context) {
+    let Some(monitor) = &file.monitor else { return };
+    let listen = monitor.listen.ip();
+    if monitor.listen.given && listen.is_unspecified() {
+        cx.warning(
+            Code::NoEffect,
+            monitor.listen.span,
+            "the page has no password and is served on all addresses",
+        )
+        .hint("name one address of a private network, and see that the firewall guards it");
+    }
+    let pools = file.names.of("pool");
+    for scrape in monitor.scrape.iter() {
+        let job = scrape.job.as_str();
+        if OWN_NAMES.contains(&job) || pools.contains(&job) {
+            cx.error(Code::Conflict, scrape.job.span, format!("the job `{job}` is scraped already"))
+                .hint("give it another name: a part of Bastide or a pool has this one");
+        }
+    }
+    let label = |log: &crate::keys::monitor::Log| match &log.name {
+        Some(name) => name.value.0.clone(),
+        None => log.path.0.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+    };
+    for (index, log) in monitor.logs.iter().enumerate() {
+        if let Some(first) = monitor.logs[..index].iter().find(|first| label(first) == label(log)) {
+            let what = format!("two logs are called `{}`", label(log));
+            duplicate(what, log.span, first.span, "give one a name of its own: `name = \"…\"`", cx);
+        }
+    }
 }

@@ -182,13 +182,13 @@ macro_rules! table {
 
             fn read_table(
                 table: crate::read::TableNode<'_>,
-                cx: &mut crate::read::Context<'_>,
+                cx: &mut crate::read::Context,
             ) -> Option<Self> {
                 use crate::declare::{key_name, range_check, read_field};
                 cx.refuse_unknown(table, Self::DOC);
                 $(
                     let $field = {
-                        let mut field: crate::read::Field<'_, '_, '_, $ty> =
+                        let mut field: crate::read::Field<'_, '_, $ty> =
                             crate::read::Field::new(table, Self::DOC, key_name!($field $($key)?), cx);
                         field.check = range_check!($($range)?);
                         read_field!($presence field $(, $default)?)
@@ -203,7 +203,7 @@ macro_rules! table {
                 crate::declare::Kind::Table(<Self as crate::read::Table>::DOC)
             }
 
-            fn read(node: crate::read::Node<'_>, cx: &mut crate::read::Context<'_>) -> Option<Self> {
+            fn read(node: crate::read::Node<'_>, cx: &mut crate::read::Context) -> Option<Self> {
                 let table = node.inline_table(Self::kind, cx)?;
                 <Self as crate::read::Table>::read_table(table, cx)
             }
@@ -303,7 +303,7 @@ macro_rules! choice {
                 const { crate::declare::Kind::Choice(&[$( ($text, $meaning.trim_ascii()) ),+]) }
             }
 
-            fn read(node: crate::read::Node<'_>, cx: &mut crate::read::Context<'_>) -> Option<Self> {
+            fn read(node: crate::read::Node<'_>, cx: &mut crate::read::Context) -> Option<Self> {
                 let (text, span) = node.text(Self::kind, cx)?;
                 match text {
                     $( $text => Some(Self::$Variant), )+

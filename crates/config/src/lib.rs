@@ -24,9 +24,12 @@ pub mod defaults;
 pub mod diagnostic;
 pub mod keys;
 pub mod read;
+mod reference;
+mod schema;
 pub mod sections;
 mod span;
 mod syntax;
+mod templates;
 pub mod values;
 
 pub use diagnostic::{Code, Diagnostic, Severity};
@@ -37,10 +40,13 @@ pub use keys::machine::{Machine, Part};
 pub use keys::monitor::{LogFormat, Monitor};
 pub use keys::pool::{Balance, Pool, PoolSource, Server};
 pub use keys::route::{Action, LimitPer, Route};
-pub use keys::site::{ListenAddress, Site, Tls};
+pub use keys::site::{ListenAddress, PlainHttp, Site, Tls};
 pub use keys::waf::{BeyondLimit, Mode, Waf};
+pub use reference::{explain, reference};
+pub use schema::schema;
 pub use sections::Named;
 pub use span::{Source, Span, Spanned};
+pub use templates::{TEMPLATES, Template, minimal_example};
 pub use values::{FilePath, Name, SecretSource, TextOrSecret};
 
 use diagnostic::Problem;
@@ -94,7 +100,7 @@ pub fn parse(name: &str, text: &str) -> Result<Parsed, Vec<Diagnostic>> {
     // A byte order mark is no part of the text (TOML 1.1, "Preliminaries").
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     let source = Source::new(name, text);
-    let mut cx = Context::new(&source);
+    let mut cx = Context::new();
     let config = read(&source, &mut cx);
     let (mut problems, masked) = (cx.problems, cx.masked);
     problems.sort_by_key(|problem| (problem.span.start, problem.severity));
@@ -109,7 +115,7 @@ pub fn parse(name: &str, text: &str) -> Result<Parsed, Vec<Diagnostic>> {
     }
 }
 
-fn read(source: &Source, cx: &mut Context<'_>) -> Option<Config> {
+fn read(source: &Source, cx: &mut Context) -> Option<Config> {
     if source.text.len() > MAX_FILE {
         cx.error(Code::Syntax, Span::default(), format!("the file has more than {MAX_FILE} bytes"))
             .hint("this is not a configuration file, or its lists belong elsewhere");

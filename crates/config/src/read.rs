@@ -5,7 +5,7 @@
 
 use crate::declare::{Key, Kind, TableDoc};
 use crate::diagnostic::{Code, Problem, Severity, quote};
-use crate::span::{Source, Span, Spanned};
+use crate::span::{Span, Spanned};
 use std::ops::RangeInclusive;
 use toml_edit::{Item, TableLike};
 
@@ -14,7 +14,7 @@ pub trait Value: Sized {
     /// What it looks like, for messages, schema and reference.
     fn kind() -> Kind;
     /// Reads it; `None` after what is wrong has been reported.
-    fn read(node: Node<'_>, cx: &mut Context<'_>) -> Option<Self>;
+    fn read(node: Node<'_>, cx: &mut Context) -> Option<Self>;
     /// As it would be written in the file; secrets appear as their source.
     fn show(&self) -> String;
 }
@@ -62,12 +62,11 @@ pub trait Table: Value {
     /// Its documentation.
     const DOC: &'static TableDoc;
     /// Reads its keys.
-    fn read_table(table: TableNode<'_>, cx: &mut Context<'_>) -> Option<Self>;
+    fn read_table(table: TableNode<'_>, cx: &mut Context) -> Option<Self>;
 }
 
 /// What has been found so far, and where the reader stands.
-pub struct Context<'a> {
-    pub(crate) source: &'a Source,
+pub struct Context {
     pub(crate) problems: Vec<Problem>,
     /// Secrets: never shown.
     pub(crate) masked: Vec<Span>,
@@ -79,10 +78,10 @@ pub struct Context<'a> {
     key: Option<&'static Key>,
 }
 
-impl<'a> Context<'a> {
-    pub(crate) fn new(source: &'a Source) -> Self {
+impl Context {
+    pub(crate) fn new() -> Self {
         let place = "the file".to_owned();
-        Self { source, problems: Vec::new(), masked: Vec::new(), partial: false, place, key: None }
+        Self { problems: Vec::new(), masked: Vec::new(), partial: false, place, key: None }
     }
 
     pub(crate) fn error(&mut self, code: Code, span: Span, message: impl Into<String>) -> &mut Problem {
@@ -238,7 +237,7 @@ impl<'a> Node<'a> {
     }
 
     /// The string it must be, and where.
-    pub(crate) fn text(self, kind: fn() -> Kind, cx: &mut Context<'_>) -> Option<(&'a str, Span)> {
+    pub(crate) fn text(self, kind: fn() -> Kind, cx: &mut Context) -> Option<(&'a str, Span)> {
         match self.as_text() {
             Some(text) => Some((text, self.span)),
             None => {
@@ -249,7 +248,7 @@ impl<'a> Node<'a> {
     }
 
     /// The inline table it must be: a table does not nest another table header.
-    pub(crate) fn inline_table(self, kind: fn() -> Kind, cx: &mut Context<'_>) -> Option<TableNode<'a>> {
+    pub(crate) fn inline_table(self, kind: fn() -> Kind, cx: &mut Context) -> Option<TableNode<'a>> {
         match self.kind {
             NodeKind::Table { like, header: false } => Some(TableNode { like, span: self.span }),
             NodeKind::Table { header: true, .. } => {
@@ -325,24 +324,19 @@ impl<'a> TableNode<'a> {
 }
 
 /// One key of a table being read.
-pub struct Field<'n, 'c, 's, T> {
+pub struct Field<'n, 'c, T> {
     table: TableNode<'n>,
     key: &'static Key,
-    cx: &'c mut Context<'s>,
+    cx: &'c mut Context,
     /// The table has a key that is not built yet, so nobody is told to add this one besides.
     excused: bool,
     /// Gives the least and the greatest value when a value is beyond them.
     pub(crate) check: Option<fn(&T) -> Option<(String, String)>>,
 }
 
-impl<'n, 'c, 's, T: Value> Field<'n, 'c, 's, T> {
+impl<'n, 'c, T: Value> Field<'n, 'c, T> {
     /// Finds the declaration of a key.
-    pub(crate) fn new(
-        table: TableNode<'n>,
-        doc: &'static TableDoc,
-        name: &str,
-        cx: &'c mut Context<'s>,
-    ) -> Self {
+    pub(crate) fn new(table: TableNode<'n>, doc: &'static TableDoc, name: &str, cx: &'c mut Context) -> Self {
         let key = doc.keys.iter().find(|key| key.name == name);
         let excused = doc.later.iter().any(|(later, _)| table.like.contains_key(later));
         Self { table, key: key.expect("a field reads a key of its own table"), cx, excused, check: None }
@@ -395,7 +389,7 @@ impl<'n, 'c, 's, T: Value> Field<'n, 'c, 's, T> {
     }
 }
 
-impl<T: Table> Field<'_, '_, '_, T> {
+impl<T: Table> Field<'_, '_, T> {
     pub(crate) fn nested(mut self) -> Option<Spanned<T>> {
         let place = format!("`{}` of {}", self.key.name, self.cx.place);
         let outer = std::mem::replace(&mut self.cx.place, place);
@@ -410,7 +404,7 @@ impl<T: Table> Field<'_, '_, '_, T> {
 }
 
 /// A table that the file does not have: the defaults of its keys.
-pub(crate) fn empty<T: Table>(span: Span, cx: &mut Context<'_>) -> Option<Spanned<T>> {
+pub(crate) fn empty<T: Table>(span: Span, cx: &mut Context) -> Option<Spanned<T>> {
     let nothing = toml_edit::Table::new();
     let value = T::read_table(TableNode { like: &nothing, span }, cx)?;
     Some(Spanned { value, span, given: false })

@@ -94,7 +94,7 @@ impl Names {
 
 impl Sections {
     /// Reads all tables of the file, reporting all mistakes.
-    pub(crate) fn read(root: &toml_edit::Table, cx: &mut Context<'_>) -> Self {
+    pub(crate) fn read(root: &toml_edit::Table, cx: &mut Context) -> Self {
         refuse_unknown(root, cx);
         let mut names = Names::default();
         let site = single(root, "site", cx);
@@ -127,7 +127,7 @@ impl Sections {
 }
 
 /// Reports tables and keys at the file's top that do not exist.
-fn refuse_unknown(root: &toml_edit::Table, cx: &mut Context<'_>) {
+fn refuse_unknown(root: &toml_edit::Table, cx: &mut Context) {
     let known: Vec<&str> = SECTIONS.iter().map(|section| section.key).collect();
     let table = TableNode { like: root, span: Span::default() };
     for (name, item) in root.iter() {
@@ -185,7 +185,7 @@ pub(crate) fn tables_of(kind: &Kind) -> Vec<&'static TableDoc> {
 }
 
 /// Reads `[site]` and the like; where it is absent, as empty.
-fn single<T: Table>(root: &toml_edit::Table, key: &'static str, cx: &mut Context<'_>) -> Option<Spanned<T>> {
+fn single<T: Table>(root: &toml_edit::Table, key: &'static str, cx: &mut Context) -> Option<Spanned<T>> {
     let place = format!("`[{key}]`");
     let Some(node) = root.get_key_value(key).and_then(|(_, item)| Node::item(item, key_span(root, key)))
     else {
@@ -209,8 +209,8 @@ fn named<T>(
     root: &toml_edit::Table,
     key: &'static str,
     names: &mut Names,
-    cx: &mut Context<'_>,
-    read: impl Fn(&Spanned<Name>, TableNode<'_>, &mut Context<'_>) -> Option<T>,
+    cx: &mut Context,
+    read: impl Fn(&Spanned<Name>, TableNode<'_>, &mut Context) -> Option<T>,
 ) -> Vec<Named<T>> {
     let Some(node) = root.get_key_value(key).and_then(|(_, item)| Node::item(item, key_span(root, key)))
     else {
@@ -234,7 +234,7 @@ fn named<T>(
         let written: Option<Name> = read_text(name, span, cx);
         let table = TableNode { like, span: inner.span };
         let place = format!("`[{key}.{name}]`");
-        let read_one = |cx: &mut Context<'_>| {
+        let read_one = |cx: &mut Context| {
             let name = Spanned::new(written?, span);
             let value = read(&name, table, cx)?;
             Some(Named { name, value })
@@ -245,7 +245,7 @@ fn named<T>(
 }
 
 /// Reads `[[route]]`; also how many are written.
-fn routes(root: &toml_edit::Table, cx: &mut Context<'_>) -> (Vec<Spanned<route::Route>>, usize) {
+fn routes(root: &toml_edit::Table, cx: &mut Context) -> (Vec<Spanned<route::Route>>, usize) {
     let Some(node) =
         root.get_key_value("route").and_then(|(_, item)| Node::item(item, key_span(root, "route")))
     else {
@@ -286,7 +286,7 @@ fn key_span(root: &toml_edit::Table, key: &str) -> Span {
 }
 
 /// `[route]` for `[[route]]`, `[[pool]]` for `[pool.NAME]`, `site = 1`.
-fn wrong_form(key: &'static str, node: Node<'_>, cx: &mut Context<'_>) {
+fn wrong_form(key: &'static str, node: Node<'_>, cx: &mut Context) {
     let heading = heading(key);
     let found = match node.kind {
         NodeKind::Table { .. } => format!("`[{key}]`"),

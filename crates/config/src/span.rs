@@ -45,6 +45,12 @@ impl<T> Deref for Spanned<T> {
     }
 }
 
+impl<T: std::fmt::Display> std::fmt::Display for Spanned<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.value.fmt(f)
+    }
+}
+
 /// A file's name and text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Source {

@@ -11,7 +11,7 @@ const MOST: usize = 20;
 /// Parses the text. After a syntax error the table it stands in is left out and
 /// the rest is parsed, so that one slip does not hide the others; the context is
 /// then `partial`.
-pub(crate) fn document(source: &Source, cx: &mut Context<'_>) -> Option<Document<String>> {
+pub(crate) fn document(source: &Source, cx: &mut Context) -> Option<Document<String>> {
     let mut text = source.text.clone();
     for _ in 0..MOST {
         let error = match Document::parse(text.clone()) {
@@ -33,7 +33,7 @@ pub(crate) fn document(source: &Source, cx: &mut Context<'_>) -> Option<Document
     None
 }
 
-fn report(source: &Source, span: Span, message: &str, cx: &mut Context<'_>) {
+fn report(source: &Source, span: Span, message: &str, cx: &mut Context) {
     // What cannot be read may be a secret: only what stands before the value is shown.
     let line = source.line(source.line_of(span.start));
     let text = &source.text[line.start..line.end];

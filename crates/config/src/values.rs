@@ -18,7 +18,7 @@ macro_rules! text_value {
                 crate::declare::Kind::Text { what: <$Type>::WHAT, sample: <$Type>::SAMPLE }
             }
 
-            fn read(node: crate::read::Node<'_>, cx: &mut crate::read::Context<'_>) -> Option<Self> {
+            fn read(node: crate::read::Node<'_>, cx: &mut crate::read::Context) -> Option<Self> {
                 let (text, span) = node.text(Self::kind, cx)?;
                 crate::values::read_text(text, span, cx)
             }
@@ -36,7 +36,7 @@ text_value!(
 );
 
 /// Reads a string by its form, reporting why it is refused.
-pub(crate) fn read_text<T: Text>(text: &str, span: crate::Span, cx: &mut Context<'_>) -> Option<T> {
+pub(crate) fn read_text<T: Text>(text: &str, span: crate::Span, cx: &mut Context) -> Option<T> {
     match T::parse(text) {
         Ok(value) => Some(value),
         Err(wrong) => {
@@ -315,7 +315,7 @@ impl Value for bool {
         Kind::Bool
     }
 
-    fn read(node: Node<'_>, cx: &mut Context<'_>) -> Option<Self> {
+    fn read(node: Node<'_>, cx: &mut Context) -> Option<Self> {
         if let NodeKind::Value(toml_edit::Value::Boolean(value)) = node.kind {
             return Some(*value.value());
         }
@@ -335,7 +335,7 @@ macro_rules! integer_value {
                 Kind::Integer { min: 0, max: i64::try_from(<$Type>::MAX).unwrap_or(i64::MAX) }
             }
 
-            fn read(node: Node<'_>, cx: &mut Context<'_>) -> Option<Self> {
+            fn read(node: Node<'_>, cx: &mut Context) -> Option<Self> {
                 let Some(number) = node.as_integer() else {
                     cx.refuse_type(node, &Self::kind());
                     return None;
@@ -361,7 +361,7 @@ impl<T: Value> Value for Vec<Spanned<T>> {
         Kind::List(Box::new(T::kind()))
     }
 
-    fn read(node: Node<'_>, cx: &mut Context<'_>) -> Option<Self> {
+    fn read(node: Node<'_>, cx: &mut Context) -> Option<Self> {
         let mut nodes = Vec::new();
         match node.kind {
             NodeKind::Value(toml_edit::Value::Array(array)) => {
@@ -401,7 +401,7 @@ impl<T: Value> Value for OneOrMore<T> {
         Kind::OneOf(vec![T::kind(), Kind::List(Box::new(T::kind()))])
     }
 
-    fn read(node: Node<'_>, cx: &mut Context<'_>) -> Option<Self> {
+    fn read(node: Node<'_>, cx: &mut Context) -> Option<Self> {
         match node.is_array() {
             true => Vec::read(node, cx).map(Self),
             false => Some(Self(vec![Spanned::new(T::read(node, cx)?, node.span)])),
@@ -433,7 +433,7 @@ impl<K: Text, V: Value> Value for Pairs<K, V> {
         Kind::Map { keys: K::WHAT, values: Box::new(V::kind()) }
     }
 
-    fn read(node: Node<'_>, cx: &mut Context<'_>) -> Option<Self> {
+    fn read(node: Node<'_>, cx: &mut Context) -> Option<Self> {
         let table = node.inline_table(Self::kind, cx)?;
         let mut pairs = Vec::new();
         let mut whole = true;
@@ -490,7 +490,7 @@ impl Value for SecretSource {
         SecretKeys::kind()
     }
 
-    fn read(node: Node<'_>, cx: &mut Context<'_>) -> Option<Self> {
+    fn read(node: Node<'_>, cx: &mut Context) -> Option<Self> {
         if !node.is_table() {
             cx.masked.push(node.span);
         }
@@ -540,7 +540,7 @@ impl Value for TextOrSecret {
         Kind::OneOf(vec![String::kind(), SecretSource::kind()])
     }
 
-    fn read(node: Node<'_>, cx: &mut Context<'_>) -> Option<Self> {
+    fn read(node: Node<'_>, cx: &mut Context) -> Option<Self> {
         match node.as_text() {
             Some(text) => Some(Self::Text(text.to_owned())),
             None if node.is_table() => SecretSource::read(node, cx).map(Self::Secret),

@@ -100,7 +100,7 @@ impl Value for UrlOrSecret {
         Kind::OneOf(vec![Url::kind(), SecretSource::kind()])
     }
 
-    fn read(node: Node<'_>, cx: &mut Context<'_>) -> Option<Self> {
+    fn read(node: Node<'_>, cx: &mut Context) -> Option<Self> {
         let Some(text) = node.as_text() else {
             if node.is_table() {
                 return SecretSource::read(node, cx).map(Self::Secret);

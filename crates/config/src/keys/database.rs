@@ -119,7 +119,7 @@ impl Deref for Database {
 
 impl Database {
     /// Reads the table and decides where the servers are.
-    pub(crate) fn read(name: &Spanned<Name>, table: TableNode<'_>, cx: &mut Context<'_>) -> Option<Self> {
+    pub(crate) fn read(name: &Spanned<Name>, table: TableNode<'_>, cx: &mut Context) -> Option<Self> {
         let keys = DatabaseKeys::read_table(table, cx)?;
         let source = match keys.primary.clone() {
             Some(primary) => existing(&keys, primary, table, cx)?,
@@ -139,7 +139,7 @@ impl Database {
     }
 }
 
-fn run_here(keys: &DatabaseKeys, table: TableNode<'_>, cx: &mut Context<'_>) -> Option<DatabaseSource> {
+fn run_here(keys: &DatabaseKeys, table: TableNode<'_>, cx: &mut Context) -> Option<DatabaseSource> {
     if table.like.contains_key("password") {
         let message = "`password` has no meaning without `primary`";
         cx.error(Code::Conflict, table.key_span("password"), message)
@@ -164,7 +164,7 @@ fn existing(
     keys: &DatabaseKeys,
     primary: Spanned<Address>,
     table: TableNode<'_>,
-    cx: &mut Context<'_>,
+    cx: &mut Context,
 ) -> Option<DatabaseSource> {
     let replicas = match &keys.replicas.value {
         Replicas::Addresses(replicas) => replicas.clone(),
@@ -208,7 +208,7 @@ fn identifier(
     given: Option<Spanned<Identifier>>,
     key: &str,
     name: &Spanned<Name>,
-    cx: &mut Context<'_>,
+    cx: &mut Context,
 ) -> Option<Spanned<Identifier>> {
     if given.is_some() {
         return given;
@@ -243,7 +243,7 @@ impl Value for Replicas {
         Kind::OneOf(vec![count, Kind::List(Box::new(Address::kind()))])
     }
 
-    fn read(node: Node<'_>, cx: &mut Context<'_>) -> Option<Self> {
+    fn read(node: Node<'_>, cx: &mut Context) -> Option<Self> {
         if node.is_array() {
             return Vec::read(node, cx).map(Self::Addresses);
         }
@@ -378,7 +378,7 @@ impl Value for ParameterValue {
         Kind::OneOf(vec![String::kind(), Kind::Integer { min: i64::MIN, max: i64::MAX }, Kind::Bool])
     }
 
-    fn read(node: Node<'_>, cx: &mut Context<'_>) -> Option<Self> {
+    fn read(node: Node<'_>, cx: &mut Context) -> Option<Self> {
         use toml_edit::Value as V;
         match node.kind {
             NodeKind::Value(V::Integer(number)) => Some(Self(number.value().to_string())),

@@ -102,7 +102,7 @@ impl Deref for Pool {
 
 impl Pool {
     /// Reads the table and decides where the servers come from.
-    pub(crate) fn read(table: TableNode<'_>, cx: &mut Context<'_>) -> Option<Self> {
+    pub(crate) fn read(table: TableNode<'_>, cx: &mut Context) -> Option<Self> {
         let keys = PoolKeys::read_table(table, cx)?;
         let place = cx.place.clone();
         let given = |name: &str| table.like.contains_key(name);
@@ -181,7 +181,7 @@ impl Value for Server {
         Kind::OneOf(vec![Address::kind(), ServerKeys::kind()])
     }
 
-    fn read(node: Node<'_>, cx: &mut Context<'_>) -> Option<Self> {
+    fn read(node: Node<'_>, cx: &mut Context) -> Option<Self> {
         if let Some(text) = node.as_text() {
             let address = Spanned::new(read_text(text, node.span, cx)?, node.span);
             return Some(Self { address, weight: defaults::WEIGHT });
@@ -288,7 +288,7 @@ impl Value for Health {
         Kind::OneOf(vec![Check::kind(), HealthKeys::kind()])
     }
 
-    fn read(node: Node<'_>, cx: &mut Context<'_>) -> Option<Self> {
+    fn read(node: Node<'_>, cx: &mut Context) -> Option<Self> {
         let Some(text) = node.as_text() else {
             if !node.is_table() {
                 cx.refuse_type(node, &Self::kind());

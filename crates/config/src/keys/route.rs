@@ -97,7 +97,7 @@ const BELONGS: &[(&str, &str)] =
 
 impl Route {
     /// Reads the table and decides what answers.
-    pub(crate) fn read(table: TableNode<'_>, cx: &mut Context<'_>) -> Option<Self> {
+    pub(crate) fn read(table: TableNode<'_>, cx: &mut Context) -> Option<Self> {
         let keys = RouteKeys::read_table(table, cx)?;
         let actions: Vec<&str> =
             ["pool", "files", "redirect"].into_iter().filter(|key| table.like.contains_key(key)).collect();
@@ -357,7 +357,7 @@ impl Value for RedirectStatus {
         Kind::Codes(Self::ALL)
     }
 
-    fn read(node: Node<'_>, cx: &mut Context<'_>) -> Option<Self> {
+    fn read(node: Node<'_>, cx: &mut Context) -> Option<Self> {
         let known = node.as_integer().filter(|status| Self::ALL.contains(status));
         match known.and_then(|status| u16::try_from(status).ok()) {
             Some(status) => Some(Self(status)),

@@ -1,6 +1,6 @@
 //! `[site]`: names, certificates, ports, limits.
 
-use crate::declare::{Kind, table};
+use crate::declare::{Kind, choice, table};
 use crate::defaults;
 use crate::diagnostic::{Code, quote};
 use crate::read::{Context, Node, Text, Value, Wrong};
@@ -29,10 +29,14 @@ table! {
     default tls: Tls = Tls::Internal;
     why "visitors who are not you should trust the site"; example r#"tls = { cert = "/etc/ssl/shop.pem", key = "/etc/ssl/shop.key" }"#;
 
-    /// Where HTTPS is served and where plain HTTP is redirected to it. Absent: as root 443 and 80, otherwise
+    /// Where HTTPS is served and where plain HTTP is answered. Absent: as root 443 and 80, otherwise
     /// 8443 and 8080, on all addresses.
     nested listen: Listen;
     why "the ports are taken, or only one address should serve the site"; example r#"listen = { https = 9443, http = "127.0.0.1:9080" }"#;
+
+    /// What plain HTTP does.
+    default plain_http: PlainHttp = PlainHttp::Redirect;
+    why "a proxy before the site ends TLS"; example r#"plain_http = "serve""#;
 
     /// The port that redirects to HTTPS name. Absent: the one listened on.
     optional public_https_port: u16, in 1..=65535;
@@ -65,11 +69,11 @@ table! {
     pub struct Listen: "listen";
 
     /// Where HTTPS is served: a port on all addresses, an address with its port, or a list of these.
-    /// Port 0 is chosen and printed.
+    /// Port 0 is chosen and printed; `[]` is nowhere, and only with `plain_http = "serve"`.
     optional https: OneOrMore<ListenAddress>;
     why "another port or address than 443 (8443 without root)"; example "listen = { https = 9443 }";
 
-    /// Where plain HTTP is redirected to HTTPS; `[]` is nowhere.
+    /// Where plain HTTP is answered; `[]` is nowhere.
     optional http: OneOrMore<ListenAddress>;
     why "another port or address than 80 (8080 without root), or none"; example "listen = { http = [] }";
 }
@@ -134,6 +138,16 @@ table! {
     /// HTTP/2 streams at once on one connection.
     default streams: u32 = defaults::LIMIT_STREAMS, in 1..=10_000;
     why "clients load very many small files at once"; example "limits = { streams = 256 }";
+}
+
+choice! {
+    /// What plain HTTP does.
+    pub enum PlainHttp {
+        /// clients are sent to HTTPS
+        Redirect = "redirect",
+        /// the site is served there, too, unencrypted
+        Serve = "serve",
+    }
 }
 
 text_value!(Domain, SiteName);
@@ -227,7 +241,7 @@ impl Value for ListenAddress {
         Kind::OneOf(vec![Kind::Integer { min: 0, max: 65_535 }, SocketAddr::kind()])
     }
 
-    fn read(node: Node<'_>, cx: &mut Context<'_>) -> Option<Self> {
+    fn read(node: Node<'_>, cx: &mut Context) -> Option<Self> {
         if node.as_integer().is_some() {
             return u16::read(node, cx).map(Self::Port);
         }
@@ -280,7 +294,7 @@ impl Value for Tls {
         ])
     }
 
-    fn read(node: Node<'_>, cx: &mut Context<'_>) -> Option<Self> {
+    fn read(node: Node<'_>, cx: &mut Context) -> Option<Self> {
         let Some(text) = node.as_text() else {
             if !node.is_table() {
                 cx.refuse_type(node, &Self::kind());
