@@ -30,6 +30,9 @@ pub struct Line {
 pub struct LinePool {
     /// `app`.
     pub name: String,
+    /// Whether we start and supervise them.
+    #[serde(default)]
+    pub run_here: bool,
     /// Their names and addresses.
     pub servers: Vec<LineServer>,
 }

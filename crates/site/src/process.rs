@@ -19,6 +19,13 @@ pub struct ProcessSpec {
     pub cwd: PathBuf,
     /// Under whose uid it runs where the supervisor is root.
     pub user: UserClass,
+    /// Directories made before it starts, 0700, its user's.
+    #[serde(default)]
+    pub dirs: Vec<PathBuf>,
+    /// Files written before each start, 0600, its user's: what it must be told
+    /// but nobody else may read.
+    #[serde(default)]
+    pub files: Vec<ProcessFile>,
     /// Sockets that the supervisor binds, keeps and hands to it.
     pub listeners: Vec<ListenerSpec>,
     /// The signal that asks it to end: `TERM`, or `INT` for PostgreSQL's fast shutdown.
@@ -27,6 +34,15 @@ pub struct ProcessSpec {
     pub stop_timeout: Millis,
     /// Processes of a lower stage start first and stop last.
     pub stage: u8,
+}
+
+/// A file for one process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProcessFile {
+    /// Where, inside the run directory.
+    pub path: PathBuf,
+    /// Its whole content.
+    pub content: Secret,
 }
 
 /// Under whose uid a process runs where the supervisor is root; otherwise all run as the supervisor does.
