@@ -21,7 +21,8 @@ mod contender;
 mod load;
 mod origin;
 
-use crate::rows::{Report, Sample, summarise};
+use crate::rounds::{Named, Pace, chosen, interleaved};
+use crate::rows::Report;
 use crate::{EdgeOptions, machine};
 use contender::{Contender, NAMES, NEWER, Terms};
 use load::{Load, Plan, Site, Travel};
@@ -29,16 +30,9 @@ use origin::Origin;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls::pki_types::CertificateDer;
 use std::path::Path;
-use std::time::Duration;
 
-/// A workload's name and what it sends.
-struct Workload {
-    name: &'static str,
-    plan: Plan,
-}
-
-fn workloads() -> Vec<Workload> {
-    let plan = |name, travel, connections, body| Workload { name, plan: Plan { travel, connections, body } };
+fn workloads() -> Vec<Named<Plan>> {
+    let plan = |name, travel, connections, body| (name, Plan { travel, connections, body });
     vec![
         plan("W1", Travel::Plain, 32, 1 << 10),
         plan("W2", Travel::Tls, 32, 1 << 10),
@@ -50,38 +44,17 @@ fn workloads() -> Vec<Workload> {
     ]
 }
 
-/// How long a cell runs.
-#[derive(Clone, Copy)]
-struct Pace {
-    rounds: u32,
-    warm_up: Duration,
-    measured: Duration,
-}
-
 /// Starts everything, measures in interleaved rounds, ends everything.
 pub(crate) fn run(target: &Path, options: &EdgeOptions) -> Result<Report, String> {
-    let target = std::path::absolute(target).map_err(|error| format!("{}: {error}", target.display()))?;
-    let workloads = chosen(workloads(), &options.workload, |w| w.name, "workload")?;
-    let names = chosen(NAMES.to_vec(), &options.contender, |name| name, "contender")?;
-    let (rounds, warm_up, measured) = if options.common.quick { (2, 100, 300) } else { (5, 300, 2_000) };
-    let pace = Pace {
-        rounds: options.common.rounds.unwrap_or(rounds),
-        warm_up: Duration::from_millis(warm_up),
-        measured: Duration::from_millis(measured),
-    };
-
+    let workloads = chosen(workloads(), &options.workload);
+    let names = chosen(NAMES.iter().map(|name| (*name, ())).collect(), &options.contender);
+    let pace = Pace::new(&options.common);
     let cores = machine::two_cores();
-    if cores.is_none() {
-        eprintln!("note: one core only: proxy, load and origin share it");
-    }
-    let folder = tempfile::Builder::new()
-        .prefix("bench-edge-")
-        .tempdir()
-        .map_err(|error| format!("no temporary folder: {error}"))?;
+    let folder = machine::folder("edge")?;
     let (authority, certificate, key) = certificates()?;
     let origin = Origin::start(cores.map(|(_, second)| second))?;
     let terms = Terms {
-        target: &target,
+        target,
         folder: folder.path(),
         origin: origin.address,
         core: cores.map(|(first, _)| first),
@@ -91,18 +64,18 @@ pub(crate) fn run(target: &Path, options: &EdgeOptions) -> Result<Report, String
 
     let mut report = Report::default();
     let mut contenders = Vec::new();
-    for name in names {
+    for (name, ()) in names {
         if options.no_newer && NEWER.contains(&name) {
             report.skipped.push(format!("{name}: --no-newer"));
             continue;
         }
         match contender::start(name, &terms) {
-            Ok(contender) => contenders.push(contender),
+            Ok(contender) => contenders.push((name, contender)),
             Err(why) => report.skipped.push(format!("{name}: {why}")),
         }
     }
-    for contender in &contenders {
-        eprintln!("{:<11} {}", contender.name, contender.version);
+    for (name, contender) in &contenders {
+        eprintln!("{name:<11} {}", contender.version);
     }
     if let Some((_, second)) = cores {
         machine::pin(second)?;
@@ -111,24 +84,31 @@ pub(crate) fn run(target: &Path, options: &EdgeOptions) -> Result<Report, String
         .enable_all()
         .build()
         .map_err(|error| format!("the load's runtime: {error}"))?;
-    let bench = Bench { pace, origin: &origin, authority };
-    let samples = runtime.block_on(bench.rounds(&workloads, &mut contenders, &mut report));
-    report.rows = summarise("cpu_us", &samples);
+    interleaved(pace.rounds, "cpu_us", &workloads, &contenders, &mut report, |plan, contender| {
+        runtime.block_on(cell(pace, plan, contender, &origin, &authority))
+    });
     Ok(report)
 }
 
-/// Those of `all` that are named; all where none is.
-fn chosen<T>(
-    all: Vec<T>,
-    named: &[String],
-    name: impl Fn(&T) -> &'static str,
-    what: &str,
-) -> Result<Vec<T>, String> {
-    let known: Vec<&str> = all.iter().map(&name).collect();
-    if let Some(unknown) = named.iter().find(|n| !known.contains(&n.as_str())) {
-        return Err(format!("no {what} `{unknown}`\nhint: there are: {}", known.join(", ")));
+/// CPU µs of `contender` for each request of `plan`.
+async fn cell(
+    pace: Pace,
+    plan: &Plan,
+    contender: &Contender,
+    origin: &Origin,
+    authority: &CertificateDer<'static>,
+) -> Result<f64, String> {
+    let site = Site { plain: contender.plain, tls: contender.tls, authority: authority.clone() };
+    let mut load = Load::open(plan, &site).await?;
+    load.run(pace.warm_up).await?;
+    let (answered, before) = (origin.answered(), machine::cpu_seconds(contender.running.pid())?);
+    let count = load.run(pace.measured).await?;
+    let after = machine::cpu_seconds(contender.running.pid())?;
+    let answered = origin.answered() - answered;
+    if answered != count {
+        return Err(format!("the generator counts {count} answers, the origin {answered}"));
     }
-    Ok(all.into_iter().filter(|one| named.is_empty() || named.iter().any(|n| n == name(one))).collect())
+    Ok((after - before) * 1e6 / count as f64)
 }
 
 /// An authority of the bench's own (DER), and a P-256 leaf for `localhost` with
@@ -144,83 +124,4 @@ fn certificates() -> Result<(CertificateDer<'static>, String, String), String> {
     let leaf = CertificateParams::new(vec!["localhost".to_owned()]).map_err(fail)?;
     let leaf = leaf.signed_by(&key, &issuer).map_err(fail)?;
     Ok((authority_der, leaf.pem(), key.serialize_pem()))
-}
-
-struct Bench<'a> {
-    pace: Pace,
-    origin: &'a Origin,
-    authority: CertificateDer<'static>,
-}
-
-impl Bench<'_> {
-    /// All rounds. A cell that fails is not measured again: its contender is left
-    /// out of that workload, and the report says why.
-    async fn rounds(
-        &self,
-        workloads: &[Workload],
-        contenders: &mut [Contender],
-        report: &mut Report,
-    ) -> Vec<Sample> {
-        let mut samples = Vec::new();
-        let mut out = Vec::new();
-        for round in 0..self.pace.rounds {
-            eprintln!("round {} of {}", round + 1, self.pace.rounds);
-            for workload in workloads {
-                // Another one begins in each round: none always follows the same one.
-                contenders.rotate_left(usize::from(round > 0 && contenders.len() > 1));
-                for contender in contenders.iter() {
-                    let cell = (workload.name, contender.name);
-                    if out.contains(&cell) {
-                        continue;
-                    }
-                    match self.cell(&workload.plan, contender).await {
-                        Ok(value) => {
-                            samples.push(Sample { workload: cell.0, contender: cell.1.to_owned(), value });
-                        }
-                        Err(why) => {
-                            report.failed.push(format!("{} {}: {why}", cell.0, cell.1));
-                            out.push(cell);
-                        }
-                    }
-                }
-            }
-        }
-        // A contender that failed later has no place in this workload's comparison.
-        samples
-            .retain(|s| !out.iter().any(|(workload, name)| *workload == s.workload && *name == s.contender));
-        let place = |s: &Sample| {
-            let workload = workloads.iter().position(|w| w.name == s.workload);
-            (workload, NAMES.iter().position(|name| *name == s.contender))
-        };
-        samples.sort_by_key(place);
-        samples
-    }
-
-    /// CPU µs of `contender` for each request of `plan`.
-    async fn cell(&self, plan: &Plan, contender: &Contender) -> Result<f64, String> {
-        let site = Site { plain: contender.plain, tls: contender.tls, authority: self.authority.clone() };
-        let mut load = Load::open(plan, &site).await?;
-        load.run(self.pace.warm_up).await?;
-        let (answered, before) = (self.origin.answered(), machine::cpu_seconds(contender.running.pid())?);
-        let count = load.run(self.pace.measured).await?;
-        let after = machine::cpu_seconds(contender.running.pid())?;
-        let answered = self.origin.answered() - answered;
-        if answered != count {
-            return Err(format!("the generator counts {count} answers, the origin {answered}"));
-        }
-        Ok((after - before) * 1e6 / count as f64)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_unknown_name_is_an_error_that_lists_the_known() {
-        let error = chosen(vec!["W1", "W2"], &["W9".to_owned()], |n| n, "workload").unwrap_err();
-        assert!(error.contains("`W9`") && error.contains("W1, W2"), "{error}");
-        assert_eq!(chosen(vec!["W1", "W2"], &["W2".to_owned()], |n| n, "workload"), Ok(vec!["W2"]));
-        assert_eq!(chosen(vec!["W1", "W2"], &[], |n| n, "workload"), Ok(vec!["W1", "W2"]));
-    }
 }

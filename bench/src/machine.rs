@@ -9,7 +9,17 @@ use std::fs;
 pub(crate) fn two_cores() -> Option<(usize, usize)> {
     let set = sched_getaffinity(None).ok()?;
     let mut allowed = (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core));
-    Some((allowed.next()?, allowed.next()?))
+    let two = allowed.next().zip(allowed.next());
+    if two.is_none() {
+        eprintln!("note: one core only: contender, load and what is behind share it");
+    }
+    two
+}
+
+/// A folder for a bench's configurations, logs and data; it goes with the value.
+pub(crate) fn folder(bench: &str) -> Result<tempfile::TempDir, String> {
+    let made = tempfile::Builder::new().prefix(&format!("bench-{bench}-")).tempdir();
+    made.map_err(|error| format!("no temporary folder: {error}"))
 }
 
 /// Binds the calling thread, and what it starts from now on, to `core`.

@@ -17,6 +17,8 @@ mod edge;
 mod machine;
 mod newer;
 mod process;
+mod rounds;
+mod router;
 mod rows;
 
 use clap::{Args, Parser, Subcommand};
@@ -37,21 +39,35 @@ struct Arguments {
 enum Bench {
     /// Proxied HTTP requests: CPU µs of the proxy per request, against nginx, HAProxy and others
     Edge(EdgeOptions),
+    /// SQL through a router: CPU µs of the router per transaction, against PgBouncer
+    Router(RouterOptions),
 }
 
 #[derive(Args)]
 struct EdgeOptions {
     #[command(flatten)]
     common: Common,
-    /// Only these workloads (W1 W2 W3 W4 W5a W5b W6)
-    #[arg(long, value_delimiter = ',')]
+    /// Only these workloads
+    #[arg(long, value_delimiter = ',', value_parser = ["W1", "W2", "W3", "W4", "W5a", "W5b", "W6"])]
     workload: Vec<String>,
-    /// Only these contenders (bastide nginx haproxy nginx-new envoy caddy)
-    #[arg(long, value_delimiter = ',')]
+    /// Only these contenders
+    #[arg(long, value_delimiter = ',', value_parser = ["bastide", "nginx", "haproxy", "nginx-new", "envoy", "caddy"])]
     contender: Vec<String>,
     /// Do without the newer programs that PyPI has
     #[arg(long)]
     no_newer: bool,
+}
+
+#[derive(Args)]
+struct RouterOptions {
+    #[command(flatten)]
+    common: Common,
+    /// Only these workloads
+    #[arg(long, value_delimiter = ',', value_parser = ["R1", "R2", "R3"])]
+    workload: Vec<String>,
+    /// Only these contenders
+    #[arg(long, value_delimiter = ',', value_parser = ["bastide", "pgbouncer"])]
+    contender: Vec<String>,
 }
 
 #[derive(Args)]
@@ -75,13 +91,13 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
         }
     };
-    let outcome = match &arguments.bench {
-        Bench::Edge(options) => {
-            edge::run(&arguments.target, options).map(|report| (report, options.common.json))
-        }
+    let target = std::path::absolute(&arguments.target).unwrap_or(arguments.target);
+    let (outcome, json) = match &arguments.bench {
+        Bench::Edge(options) => (edge::run(&target, options), options.common.json),
+        Bench::Router(options) => (router::run(&target, options), options.common.json),
     };
     match outcome {
-        Ok((report, json)) => rows::print(&report, json),
+        Ok(report) => rows::print(&report, json),
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::from(1)

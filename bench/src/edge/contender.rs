@@ -36,7 +36,6 @@ pub(crate) struct Terms<'a> {
 
 /// A contender that answers.
 pub(crate) struct Contender {
-    pub(crate) name: &'static str,
     pub(crate) version: String,
     pub(crate) plain: SocketAddr,
     pub(crate) tls: SocketAddr,
@@ -71,7 +70,7 @@ pub(crate) fn start(name: &'static str, terms: &Terms<'_>) -> Result<Contender, 
     let mut running = Running::start(start.command, terms.core, &files.folder.join("output.log"))?;
     let (plain, tls) = (files.address(files.plain), files.address(files.tls));
     running.wait_for(&[plain, tls], Duration::from_secs(15))?;
-    Ok(Contender { name, version: start.version, plain, tls, running })
+    Ok(Contender { version: start.version, plain, tls, running })
 }
 
 /// One contender's folder and ports.
@@ -100,17 +99,15 @@ impl Files<'_> {
     fn bastide(&self, program: PathBuf) -> Result<Start, String> {
         let text = format!(
             r#"[site]
-domains = ["localhost"]
-tls     = {{ cert = "certificate.pem", key = "key.pem" }}
-
-[edge]
-https      = ["127.0.0.1:{tls}"]
-http       = ["127.0.0.1:{plain}"]
+domains    = ["localhost"]
+tls        = {{ cert = "certificate.pem", key = "key.pem" }}
+listen     = {{ https = "127.0.0.1:{tls}", http = "127.0.0.1:{plain}" }}
+plain_http = "serve"
 workers    = 1
-access_log = false
 
 [pool.app]
-servers = ["{origin}"]
+servers          = ["{origin}"]
+idle_connections = 256
 
 [[route]]
 path = "/*"
