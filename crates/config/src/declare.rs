@@ -63,6 +63,8 @@ pub enum Kind {
         /// The greatest.
         max: i64,
     },
+    /// A number, with or without a fraction.
+    Number,
     /// One of a few whole numbers.
     Codes(&'static [i64]),
     /// A string of some form.
@@ -95,6 +97,7 @@ impl Kind {
         match self {
             Self::Bool => "`true` or `false`".to_owned(),
             Self::Integer { .. } => "an integer".to_owned(),
+            Self::Number => "a number".to_owned(),
             Self::Codes(codes) => one_of(codes.iter().map(|code| format!("`{code}`"))),
             Self::Text { what, sample } => format!("{what} such as `{sample}`"),
             Self::Choice(options) => one_of(options.iter().map(|(name, _)| format!("`\"{name}\"`"))),
@@ -205,7 +208,8 @@ macro_rules! table {
 
             fn read(node: crate::read::Node<'_>, cx: &mut crate::read::Context) -> Option<Self> {
                 let table = node.inline_table(Self::kind, cx)?;
-                <Self as crate::read::Table>::read_table(table, cx)
+                let place = format!("{} of {}", cx.key_name(), cx.place);
+                cx.within(place, |cx| <Self as crate::read::Table>::read_table(table, cx))
             }
 
             fn show(&self) -> String {

@@ -102,7 +102,8 @@ pub fn parse(name: &str, text: &str) -> Result<Parsed, Vec<Diagnostic>> {
     let source = Source::new(name, text);
     let mut cx = Context::new();
     let config = read(&source, &mut cx);
-    let (mut problems, masked) = (cx.problems, cx.masked);
+    let (mut problems, mut masked) = (cx.problems, cx.masked);
+    masked.extend(syntax::logins(text));
     problems.sort_by_key(|problem| (problem.span.start, problem.severity));
     let failed = problems.iter().any(|problem| problem.severity == Severity::Error);
     let diagnostics: Vec<Diagnostic> =

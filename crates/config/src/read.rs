@@ -76,12 +76,14 @@ pub struct Context {
     pub(crate) place: String,
     /// The key being read.
     key: Option<&'static Key>,
+    /// An element of the key's list or table is being read.
+    each: bool,
 }
 
 impl Context {
     pub(crate) fn new() -> Self {
         let place = "the file".to_owned();
-        Self { problems: Vec::new(), masked: Vec::new(), partial: false, place, key: None }
+        Self { problems: Vec::new(), masked: Vec::new(), partial: false, place, key: None, each: false }
     }
 
     pub(crate) fn error(&mut self, code: Code, span: Span, message: impl Into<String>) -> &mut Problem {
@@ -154,8 +156,14 @@ impl Context {
             (Some(key), None) => Some(format!("for example: {}", key.example.lines().next().unwrap_or(""))),
             (None, None) => None,
         };
-        let message = format!("{key} takes {}, not {found}", kind.describe());
+        let each = if self.each { "each of " } else { "" };
+        let message = format!("{each}{key} takes {}, not {found}", kind.describe());
         self.error(Code::WrongType, node.span, message).hint = hint;
+    }
+
+    /// The least and the greatest value of the key being read.
+    pub(crate) fn range(&self) -> Option<(String, String)> {
+        Some(self.key?.range?())
     }
 
     /// The key being read, for a message.
@@ -167,9 +175,19 @@ impl Context {
     pub(crate) fn within<R>(&mut self, place: String, read: impl FnOnce(&mut Self) -> R) -> R {
         let place = std::mem::replace(&mut self.place, place);
         let key = self.key.take();
+        let each = std::mem::take(&mut self.each);
         let result = read(self);
         self.place = place;
         self.key = key;
+        self.each = each;
+        result
+    }
+
+    /// Runs the reader of an element.
+    pub(crate) fn element<R>(&mut self, read: impl FnOnce(&mut Self) -> R) -> R {
+        let each = std::mem::replace(&mut self.each, true);
+        let result = read(self);
+        self.each = each;
         result
     }
 }
@@ -347,8 +365,10 @@ impl<'n, 'c, T: Value> Field<'n, 'c, T> {
     fn read(&mut self) -> Option<Option<Spanned<T>>> {
         let node = self.table.get(self.key.name)?;
         let outer = self.cx.key.replace(self.key);
+        let each = std::mem::take(&mut self.cx.each);
         let value = T::read(node, self.cx);
         self.cx.key = outer;
+        self.cx.each = each;
         let value = value.filter(|value| match self.check.and_then(|check| check(value)) {
             None => true,
             Some((low, high)) => {
@@ -391,15 +411,10 @@ impl<'n, 'c, T: Value> Field<'n, 'c, T> {
 
 impl<T: Table> Field<'_, '_, T> {
     pub(crate) fn nested(mut self) -> Option<Spanned<T>> {
-        let place = format!("`{}` of {}", self.key.name, self.cx.place);
-        let outer = std::mem::replace(&mut self.cx.place, place);
-        let read = self.read();
-        let value = match read {
+        match self.read() {
             Some(value) => value,
             None => empty(self.table.span, self.cx),
-        };
-        self.cx.place = outer;
-        value
+        }
     }
 }
 

@@ -92,6 +92,7 @@ fn kind(kind_of: &Kind) -> Value {
             }
             value
         }
+        Kind::Number => json!({ "type": "number" }),
         Kind::Codes(codes) => json!({ "type": "integer", "enum": codes }),
         Kind::Text { .. } => json!({ "type": "string" }),
         Kind::Choice(options) => {

@@ -178,9 +178,12 @@ pub(crate) fn tables_of(kind: &Kind) -> Vec<&'static TableDoc> {
         Kind::List(item) => tables_of(item),
         Kind::Map { values, .. } => tables_of(values),
         Kind::OneOf(kinds) => kinds.iter().flat_map(tables_of).collect(),
-        Kind::Bool | Kind::Integer { .. } | Kind::Codes(_) | Kind::Text { .. } | Kind::Choice(_) => {
-            Vec::new()
-        }
+        Kind::Bool
+        | Kind::Integer { .. }
+        | Kind::Number
+        | Kind::Codes(_)
+        | Kind::Text { .. }
+        | Kind::Choice(_) => Vec::new(),
     }
 }
 
@@ -228,7 +231,7 @@ fn named<T>(
         let NodeKind::Table { like, .. } = inner.kind else {
             cx.error(Code::WrongType, span, format!("`[{key}]` needs a name"))
                 .hint(format!("write `[{key}.NAME]` above `{name}`, with a name of your choice for `NAME`"));
-            continue;
+            break;
         };
         names.0.push((key, name.to_owned()));
         let written: Option<Name> = read_text(name, span, cx);

@@ -34,21 +34,32 @@ pub(crate) fn document(source: &Source, cx: &mut Context) -> Option<Document<Str
 }
 
 fn report(source: &Source, span: Span, message: &str, cx: &mut Context) {
-    // What cannot be read may be a secret: only what stands before the value is shown.
+    // What cannot be read may be a secret: nothing is shown of what stands behind its key.
     let line = source.line(source.line_of(span.start));
     let text = &source.text[line.start..line.end];
-    if let Some((key, value)) = text.split_once('=')
-        && crate::read::looks_secret(key)
-    {
-        cx.masked.push(Span { start: line.end - value.len(), end: line.end });
+    for (at, _) in text.match_indices('=') {
+        let key = text[..at].rsplit(['{', ',', '=']).next().unwrap_or_default();
+        if crate::read::looks_secret(key) {
+            cx.masked.push(Span { start: line.start + at + 1, end: line.end });
+        }
     }
-    let hint = match message {
-        "duplicate key" => Some("a key or table stands in the file only once; several values are a list"),
-        message if message.contains("string values must be quoted") => Some("put the text in quotes"),
-        _ => None,
-    };
-    cx.error(Code::Syntax, span, message.to_owned()).hint = hint.map(str::to_owned);
+    let hint = HINTS.iter().find(|(part, _)| message.contains(part)).map(|(_, hint)| (*hint).to_owned());
+    cx.error(Code::Syntax, span, format!("not TOML: {message}")).hint = hint;
 }
+
+/// What to do about the messages of `toml_edit`, by a part of them.
+const HINTS: &[(&str, &str)] = &[
+    ("duplicate key", "a key or table stands in the file only once; several values are a list"),
+    ("string values must be quoted", "text stands in quotes; so do durations and sizes: `drain = \"20s\"`"),
+    ("invalid mantissa", "text stands in quotes: `run = \"./app\"`"),
+    ("invalid boolean", "text stands in quotes; `true` and `false` do not"),
+    ("invalid basic string", "close the quote on the same line"),
+    ("invalid literal string", "close the quote on the same line"),
+    ("missing comma", "put a comma between the elements, and close the list or table"),
+    ("unclosed", "close it with the bracket that is missing"),
+    ("invalid unquoted key", "keys have letters of ASCII, digits, `-` and `_`"),
+    ("missing value", "write a value behind the `=`"),
+];
 
 /// The lines from the table header above `at` up to the next one.
 fn part_around(text: &str, at: usize) -> Span {
@@ -69,4 +80,19 @@ fn part_around(text: &str, at: usize) -> Span {
         offset = next;
     }
     Span { start, end }
+}
+
+/// Logins within URLs, `//user:password@host`: they are not shown.
+pub(crate) fn logins(text: &str) -> Vec<Span> {
+    let mut found = Vec::new();
+    for (at, _) in text.match_indices("://") {
+        let start = at + "://".len();
+        let rest = &text[start..];
+        let authority = rest.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '/' | '?' | '#'));
+        let authority = &rest[..authority.unwrap_or(rest.len())];
+        if let Some(end) = authority.rfind('@') {
+            found.push(Span { start, end: start + end });
+        }
+    }
+    found
 }

@@ -40,7 +40,10 @@ pub(crate) fn read_text<T: Text>(text: &str, span: crate::Span, cx: &mut Context
     match T::parse(text) {
         Ok(value) => Some(value),
         Err(wrong) => {
-            cx.error(Code::BadValue, span, wrong.message).hint = wrong.hint;
+            // The message may quote a URL with a password.
+            let login = !crate::syntax::logins(text).is_empty();
+            let message = if login { format!("{} carries a login", cx.key_name()) } else { wrong.message };
+            cx.error(Code::BadValue, span, message).hint = wrong.hint;
             None
         }
     }
@@ -59,8 +62,16 @@ impl Text for Millis {
         Ok(Self::parse(text)?)
     }
 
+    /// In the largest unit that needs no other: `30d`, `90m`.
     fn text(&self) -> String {
-        self.to_string()
+        const UNITS: &[(&str, u64)] = &[("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
+        if self.0 == 0 {
+            return "0s".to_owned();
+        }
+        match UNITS.iter().find(|(_, factor)| self.0.is_multiple_of(*factor)) {
+            Some((unit, factor)) => format!("{}{unit}", self.0 / factor),
+            None => format!("{}ms", self.0),
+        }
     }
 }
 
@@ -342,8 +353,9 @@ macro_rules! integer_value {
                 };
                 let value = Self::try_from(number).ok();
                 if value.is_none() {
+                    let (low, high) = cx.range().unwrap_or_else(|| ("0".to_owned(), Self::MAX.to_string()));
                     let message = format!("{} is `{number}`, beyond its range", cx.key_name());
-                    cx.error(Code::OutOfRange, node.span, message).hint(format!("it goes from `0` to `{}`", Self::MAX));
+                    cx.error(Code::OutOfRange, node.span, message).hint(format!("it goes from `{low}` to `{high}`"));
                 }
                 value
             }
@@ -373,8 +385,10 @@ impl<T: Value> Value for Vec<Spanned<T>> {
             }
         }
         // All are read before the first failure counts, so that all are reported.
-        let read: Vec<Option<Spanned<T>>> =
-            nodes.into_iter().map(|node| Some(Spanned::new(T::read(node, cx)?, node.span))).collect();
+        let read: Vec<Option<Spanned<T>>> = nodes
+            .into_iter()
+            .map(|node| Some(Spanned::new(cx.element(|cx| T::read(node, cx))?, node.span)))
+            .collect();
         read.into_iter().collect()
     }
 
@@ -443,8 +457,8 @@ impl<K: Text, V: Value> Value for Pairs<K, V> {
                 cx.masked.push(table.value_span(name));
             }
             let key = read_text::<K>(name, span, cx);
-            let value =
-                Node::item(item, span).and_then(|node| Some(Spanned::new(V::read(node, cx)?, node.span)));
+            let value = Node::item(item, span)
+                .and_then(|node| Some(Spanned::new(cx.element(|cx| V::read(node, cx))?, node.span)));
             match key.zip(value) {
                 Some((key, value)) => pairs.push((Spanned::new(key, span), value)),
                 None => whole = false,
@@ -573,7 +587,7 @@ pub(crate) fn check_url(text: &str) -> Result<(), Wrong> {
         return Err(wrong());
     }
     if authority.contains('@') {
-        let hint = "a URL in the file carries no login; use a token in a header, or `{ env = … }` where it is allowed";
+        let hint = "write it without the login";
         return Err(Wrong::new("the URL carries a login", hint));
     }
     let host = match authority.strip_prefix('[') {

@@ -19,9 +19,10 @@ pub(super) fn check(file: &Sections, cx: &mut Context) {
         if let Some(first) = listeners[..index].iter().find(|first| overlap(first, later)) {
             let port = later.at.first().map_or(0, SocketAddr::port);
             let message = format!("{} and {} both listen on port {port}", first.what, later.what);
-            cx.error(Code::Conflict, later.span, message)
-                .hint("give one another port")
-                .related(first.span, format!("{} is here", first.what));
+            let problem = cx.error(Code::Conflict, later.span, message).hint("give one another port");
+            if first.span != Span::default() {
+                problem.related(first.span, format!("{} is here", first.what));
+            }
         }
     }
 }
@@ -41,8 +42,9 @@ fn listeners(file: &Sections) -> Vec<Listener> {
         all.push(Listener { what, at: vec![database.listen.value], span });
     }
     if let Some(monitor) = &file.monitor {
+        let what = if monitor.listen.given { "the monitor" } else { "the monitor (by default)" };
         all.push(Listener {
-            what: "the monitor".to_owned(),
+            what: what.to_owned(),
             at: vec![monitor.listen.value],
             span: monitor.listen.span,
         });

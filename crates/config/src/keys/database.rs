@@ -375,7 +375,7 @@ pub struct ParameterValue(pub String);
 
 impl Value for ParameterValue {
     fn kind() -> Kind {
-        Kind::OneOf(vec![String::kind(), Kind::Integer { min: i64::MIN, max: i64::MAX }, Kind::Bool])
+        Kind::OneOf(vec![String::kind(), Kind::Number, Kind::Bool])
     }
 
     fn read(node: Node<'_>, cx: &mut Context) -> Option<Self> {

@@ -19,7 +19,7 @@ table! {
     why "the port is taken, or a private network should see the page"; example r#"listen = "10.0.0.2:9600""#;
 
     /// Samples older than this are dropped.
-    default retention: Millis = defaults::RETENTION, in Millis(3_600_000)..=Millis(10 * 366 * 86_400_000);
+    default retention: Millis = defaults::RETENTION, in Millis(3_600_000)..=Millis(3_650 * 86_400_000);
     why "the disk is small, or last year is to be compared"; example r#"retention = "90d""#;
 
     /// The oldest samples are dropped when the store is larger than this; `"0B"` is no limit.

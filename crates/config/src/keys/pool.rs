@@ -190,8 +190,7 @@ impl Value for Server {
             cx.refuse_type(node, &Self::kind());
             return None;
         }
-        let place = format!("`servers` of {}", cx.place);
-        let keys = cx.within(place, |cx| ServerKeys::read(node, cx))?;
+        let keys = ServerKeys::read(node, cx)?;
         Some(Self { address: keys.address, weight: keys.weight.value })
     }
 
@@ -294,8 +293,7 @@ impl Value for Health {
                 cx.refuse_type(node, &Self::kind());
                 return None;
             }
-            let place = format!("`health` of {}", cx.place);
-            return cx.within(place, |cx| HealthKeys::read(node, cx)).map(Self);
+            return HealthKeys::read(node, cx).map(Self);
         };
         let check = Spanned::new(read_text(text, node.span, cx)?, node.span);
         let span = node.span;

@@ -300,8 +300,7 @@ impl Value for Tls {
                 cx.refuse_type(node, &Self::kind());
                 return None;
             }
-            let place = format!("`tls` of {}", cx.place);
-            let keys = cx.within(place, |cx| TlsFiles::read(node, cx))?;
+            let keys = TlsFiles::read(node, cx)?;
             return Some(Self::Files { cert: keys.cert, key: keys.key });
         };
         match text {
