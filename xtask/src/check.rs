@@ -8,10 +8,11 @@ mod files;
 mod licences;
 mod purity;
 mod reasons;
+mod unused;
 
 use cargo_metadata::{Metadata, MetadataCommand};
 use serde::Serialize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 /// A rule broken somewhere.
@@ -62,6 +63,7 @@ fn gather(root: &Path, bless: bool) -> Result<Vec<Problem>, String> {
     let mut problems = direction::check(&metadata);
     problems.extend(purity::check(root, &metadata)?);
     problems.extend(licences::check(root, &metadata)?);
+    problems.extend(unused::check(&metadata)?);
     problems.extend(reasons::check(root, &metadata));
     problems.extend(files::check(root, &tracked)?);
     Ok(problems)
@@ -92,4 +94,21 @@ fn tracked_files(root: &Path) -> Result<Vec<String>, String> {
 /// The packages of this workspace.
 fn members(metadata: &Metadata) -> impl Iterator<Item = &cargo_metadata::Package> {
     metadata.packages.iter().filter(|package| metadata.workspace_members.contains(&package.id))
+}
+
+/// The Rust files below `folder`, without what builds leave behind.
+fn sources(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let mut found = Vec::new();
+    let entries = std::fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    for entry in entries {
+        let path = entry.map_err(|e| format!("{}: {e}", folder.display()))?.path();
+        let built = path.ends_with("target") || path.ends_with("node_modules");
+        if path.is_dir() && !built {
+            found.extend(sources(&path)?);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
 }

@@ -2,7 +2,9 @@
 //!
 //! `deny.toml` holds the lists (in cargo-deny's format, so that that tool reads
 //! the same file): `[licenses] allow`, the exceptions for single crates, and
-//! nothing but the default registry and paths of this workspace as a source.
+//! nothing but the default registry and paths of this workspace as a source. The
+//! page's packages are read from their lock file; those that only build or test
+//! it are not shipped and not looked at.
 
 use super::Problem;
 use cargo_metadata::Metadata;
@@ -36,6 +38,30 @@ pub(crate) fn check(root: &Path, metadata: &Metadata) -> Result<Vec<Problem>, St
                         with the reason"
                 .to_owned();
             problems.push(Problem { rule: "licences", at, what, hint });
+        }
+    }
+    let lock = "ui/package-lock.json";
+    if let Ok(text) = std::fs::read_to_string(root.join(lock)) {
+        problems.extend(page(lock, &text, &lists).map_err(|error| format!("{lock}: {error}"))?);
+    }
+    Ok(problems)
+}
+
+/// The packages of an npm lock file (version 3) that are bundled into the page.
+fn page(file: &str, text: &str, lists: &Lists) -> Result<Vec<Problem>, String> {
+    let lock: serde_json::Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let packages = lock.get("packages").and_then(|p| p.as_object()).ok_or("no `packages`")?;
+    let mut problems = Vec::new();
+    for (path, package) in packages {
+        let flag = |name: &str| package.get(name).and_then(serde_json::Value::as_bool) == Some(true);
+        // The empty path is ours.
+        if path.is_empty() || flag("dev") || flag("devOptional") {
+            continue;
+        }
+        let licence = package.get("license").and_then(|licence| licence.as_str());
+        if let Err(what) = licence_is_allowed(path, licence, lists) {
+            let hint = "choose another package".to_owned();
+            problems.push(Problem { rule: "licences", at: format!("{file}: `{path}`"), what, hint });
         }
     }
     Ok(problems)
@@ -127,6 +153,19 @@ exceptions = [{ crate = "roots", allow = ["CDLA-Permissive-2.0"] }]
         assert!(source_is_allowed(None, false).is_err());
         assert!(source_is_allowed(Some("git+https://example.com/x"), false).is_err());
         assert!(source_is_allowed(Some("registry+https://example.com/index"), false).is_err());
+    }
+
+    #[test]
+    fn packages_of_the_page_are_checked_and_its_tools_are_not() {
+        let lock = r#"{ "packages": { "": {},
+            "node_modules/good": { "license": "MIT" },
+            "node_modules/bad": { "license": "GPL-3.0-only" },
+            "node_modules/none": {},
+            "node_modules/tool": { "license": "MPL-2.0", "dev": true } } }"#;
+        let found = page("lock", lock, &parse(DENY).unwrap()).unwrap();
+        let at: Vec<_> = found.iter().map(|p| p.at.as_str()).collect();
+        assert_eq!(at, ["lock: `node_modules/bad`", "lock: `node_modules/none`"]);
+        assert!(page("lock", "{}", &parse(DENY).unwrap()).is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! names only what exists for I/O.
 
 use super::direction::{Floor, floor};
-use super::{Problem, members};
+use super::{Problem, members, sources};
 use cargo_metadata::{DependencyKind, Metadata, PackageId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -49,6 +49,10 @@ pub(crate) fn check(root: &Path, metadata: &Metadata) -> Result<Vec<Problem>, St
         }
         let folder = package.manifest_path.parent().map(|dir| dir.join("src")).unwrap_or_default();
         for file in sources(folder.as_std_path())? {
+            // A module of tests in its own file may read its cases.
+            if file.ends_with("tests.rs") {
+                continue;
+            }
             let text = std::fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
             let shown = file.strip_prefix(root).unwrap_or(&file).display().to_string();
             for (line, call) in impure_calls(&text) {
@@ -86,22 +90,6 @@ fn reach<'a>(
         }
     }
     seen
-}
-
-fn sources(folder: &Path) -> Result<Vec<std::path::PathBuf>, String> {
-    let mut found = Vec::new();
-    let entries = std::fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    for entry in entries {
-        let path = entry.map_err(|e| format!("{}: {e}", folder.display()))?.path();
-        if path.is_dir() {
-            found.extend(sources(&path)?);
-        // A module of tests in its own file may read its cases.
-        } else if path.extension().is_some_and(|e| e == "rs") && !path.ends_with("tests.rs") {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 /// Line numbers and calls; comments, and everything from the first `#[cfg(test)]`
