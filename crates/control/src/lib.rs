@@ -22,3 +22,13 @@ pub mod supervisor;
 mod upkeep;
 
 pub use lower::processes::database_url;
+
+use base::Millis;
+use paths::Paths;
+use site::ProcessSpec;
+use std::path::Path;
+
+/// What the supervisor starts by itself: control, which then says what else.
+pub fn first_processes(program: &Path, paths: &Paths) -> Vec<ProcessSpec> {
+    vec![lower::processes::role_process(program, Some(paths), "control", 0, Millis(10_000))]
+}
