@@ -110,8 +110,10 @@ fn account() -> Result<Option<(u32, u32)>, String> {
             passwd.lines().map(|l| l.split(':').collect()).find(|f: &Vec<&str>| f[0] == name)?;
         Some((fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?))
     };
-    let found = find("postgres").or_else(|| find("nobody"));
-    found.map(Some).ok_or_else(|| "neither a user `postgres` nor `nobody` to run PostgreSQL under".to_owned())
+    find("postgres")
+        .or_else(|| find("nobody"))
+        .map(Some)
+        .ok_or_else(|| "neither a user `postgres` nor `nobody` to run PostgreSQL under".to_owned())
 }
 
 struct Bench<'a> {
