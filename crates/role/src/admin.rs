@@ -55,6 +55,11 @@ pub trait Role: Send + Sync + 'static {
     /// Brings gauges up to date before they are read.
     fn gather(&self) {}
 
+    /// Text exposition appended to the registry's at `GET /metrics`: readings made anew for each.
+    fn readings(&self) -> BoxFuture<'_, String> {
+        Box::pin(async { String::new() })
+    }
+
     /// A path of its own; `None` becomes 404.
     fn handle(&self, _request: Request) -> BoxFuture<'_, Option<Response>> {
         Box::pin(async { None })
@@ -202,7 +207,8 @@ async fn respond<R: Role>(shared: &Shared<R>, request: hyper::Request<Incoming>)
     match (&head.method, path.as_str()) {
         (&Method::GET, "/metrics") => {
             shared.role.gather();
-            Response::text(shared.registry.expose())
+            let readings = shared.role.readings().await;
+            Response::text(shared.registry.expose() + &readings)
         }
         (&Method::GET, "/status") => Response::json(&shared.role.status()),
         (&Method::GET, "/live") => Response::json(&json!({ "live": true })),
