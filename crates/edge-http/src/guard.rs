@@ -43,6 +43,8 @@ pub struct Guard {
     line_start: usize,
     /// In a head or trailers: lines ended so far.
     lines: usize,
+    /// Heads passed so far.
+    heads: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,13 +75,30 @@ const CHUNK_LINE_MAX: usize = 256;
 impl Guard {
     /// For a new connection.
     pub const fn new(limits: GuardLimits) -> Self {
-        Self { limits, state: State::Head, looked: 0, line_start: 0, lines: 0 }
+        Self { limits, state: State::Head, looked: 0, line_start: 0, lines: 0, heads: 0 }
+    }
+
+    /// How many heads have passed.
+    pub const fn heads(&self) -> u64 {
+        self.heads
     }
 
     /// Whether a message was begun whose end has not been seen, so that closing
     /// now leaves bytes of the client unread.
     pub fn mid_message(&self) -> bool {
         !matches!(self.state, State::Head if self.looked == 0) && self.state != State::Tunnel
+    }
+
+    /// Whether the bytes of a body are being read, or awaited.
+    pub const fn in_body(&self) -> bool {
+        matches!(
+            self.state,
+            State::Body(_)
+                | State::ChunkSize
+                | State::ChunkData(_)
+                | State::Trailers(_)
+                | State::AwaitsUpgrade
+        )
     }
 
     /// The protocol was switched: the guard lets everything pass from now on.
@@ -176,6 +195,7 @@ impl Guard {
 
     fn after_head(&mut self, framing: Framing) {
         self.begin_head();
+        self.heads += 1;
         self.state = match framing {
             Framing::None | Framing::Length(0) => State::Head,
             Framing::Length(length) => State::Body(length),
@@ -350,7 +370,7 @@ fn check_request_line(line: &[u8]) -> Result<(bool, bool), Refusal> {
     if method.is_empty() || !method.iter().all(|&b| is_token(b)) || target.is_empty() {
         return Err(Refusal::RequestLine);
     }
-    if !target.iter().all(|&b| (0x21..0x7F).contains(&b)) {
+    if !target_bytes_ok(target) {
         return Err(Refusal::Target);
     }
     match version {
@@ -359,6 +379,16 @@ fn check_request_line(line: &[u8]) -> Result<(bool, bool), Refusal> {
         _ if version.len() == 8 && version.starts_with(b"HTTP/") => Err(Refusal::Version),
         _ => Err(Refusal::RequestLine),
     }
+}
+
+/// Whether a target holds only bytes that clients send: visible ASCII without a
+/// fragment and without `"`, `<`, `>`, and a path without backquote and
+/// backslash. RFC 3986 §2 allows fewer, but browsers leave the rest of them
+/// alone (WHATWG URL, path and query percent-encode sets).
+pub(crate) fn target_bytes_ok(target: &[u8]) -> bool {
+    let path = memchr(b'?', target).unwrap_or(target.len());
+    let ok = |&b: &u8| (0x21..0x7F).contains(&b) && !matches!(b, b'#' | b'"' | b'<' | b'>');
+    target.iter().all(ok) && !target[..path].iter().any(|b| matches!(b, b'`' | b'\\'))
 }
 
 /// A header line without its end: name, and value without surrounding blanks.
