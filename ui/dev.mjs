@@ -1,0 +1,291 @@
+// A monitor that is not one: serves dist/ as the monitor does, with the same
+// headers, and makes numbers up. For development and for check.mjs.
+//
+//   npm run dev                 then http://127.0.0.1:9601/
+//   …/dev/scenario?name=trouble changes what it makes up
+
+import { createServer } from "node:http";
+import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+
+const DIST = new URL("./dist/", import.meta.url);
+const TYPES = { html: "text/html; charset=utf-8", js: "text/javascript; charset=utf-8", css: "text/css; charset=utf-8", svg: "image/svg+xml" };
+export const HEADERS = {
+  "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'",
+  "x-content-type-options": "nosniff",
+  "referrer-policy": "no-referrer",
+  "cache-control": "no-store",
+};
+
+/** calm, trouble, quiet (no traffic), empty (nothing read yet), stopped, refusing, unreachable. */
+export const SCENARIOS = ["calm", "trouble", "quiet", "empty", "stopped", "refusing", "unreachable"];
+
+const LINE = {
+  site: "shop",
+  revision: "r3",
+  domains: ["localhost"],
+  site_url: "https://localhost:8443/",
+  page_url: "http://127.0.0.1:9600/",
+  firewall: false,
+  waf: "block",
+  pools: [{ name: "app", servers: [{ name: "app/1", address: "127.0.0.1:41001" }, { name: "app/2", address: "127.0.0.1:41002" }] }],
+  databases: [
+    {
+      name: "main",
+      listen: "127.0.0.1:6432",
+      max_lag_seconds: 2,
+      members: [
+        { name: "main/0", address: "127.0.0.1:41010", role: "primary" },
+        { name: "main/1", address: "127.0.0.1:41011", role: "replica" },
+        { name: "main/2", address: "127.0.0.1:41012", role: "replica" },
+      ],
+    },
+  ],
+};
+
+/** A number that looks measured: slow waves and a little noise, the same for the same time. */
+function wave(t, mean, swing, seed = 0) {
+  const noise = Math.sin(t * 12.9898 + seed * 78.233) * 43758.5453;
+  const slow = Math.sin((t + seed * 977) / 1700) + 0.5 * Math.sin((t + seed * 331) / 310);
+  return Math.max(0, mean + swing * (0.5 * slow + 0.35 * (noise - Math.floor(noise) - 0.5)));
+}
+
+/** Series for a query at a time: `[labels, value]`. First pattern wins; what none matches has no series. */
+function evaluate(query, t, scenario) {
+  const quiet = scenario === "quiet";
+  const bad = scenario === "trouble";
+  const qps = quiet ? 0 : wave(t, 42, 22);
+  const p99 = wave(t, bad ? 0.74 : 0.084, bad ? 0.3 : 0.03, 3);
+  const quantile = (q) => (quiet ? NaN : q > 0.98 ? p99 : q > 0.9 ? p99 * 0.55 : p99 * 0.12);
+  const errors = bad ? wave(t, 0.042, 0.02, 9) : 0;
+  const server = (i) => ({ pool: "app", server: `app/${i}` });
+  const member = (i) => ({ database: "main", member: `main/${i}` });
+  const named = (name, labels, value) => [{ __name__: name, ...labels }, value];
+  const rules = [
+    [/^\{__name__/, () => [
+      ...[["edge", "edge"], ["database", "database"], ["monitor", "monitor"], ["control", "control"], ["agent", "agent"], ["app", "app/1"], ["app", "app/2"]].map(
+        ([job, instance]) => named("up", { job, instance }, bad && instance === "app/2" ? 0 : 1)),
+      named("bastide_bans", { job: "edge" }, bad ? 3 : 1),
+      named("bastide_database_backends", { ...member(0), state: "active" }, quiet ? 0 : 2),
+      ...[0, 1, 2].map((i) => named("bastide_database_backends", { ...member(i), state: "idle" }, 4)),
+      ...[1, 2].map((i) => named("bastide_database_backends", { ...member(i), state: "active" }, quiet ? 0 : 1)),
+      named("bastide_database_clients", { database: "main" }, 14),
+      named("bastide_database_member_up", { ...member(0), role: "primary" }, 1),
+      named("bastide_database_member_up", { ...member(1), role: "replica" }, 1),
+      named("bastide_database_member_up", { ...member(2), role: "replica" }, bad ? 0 : 1),
+      named("bastide_database_replica_lag_seconds", member(1), bad ? 5.2 : 0.004),
+      named("bastide_database_replica_lag_bytes", member(1), bad ? 48_300_000 : 2048),
+      ...(bad ? [] : [named("bastide_database_replica_lag_seconds", member(2), 0.011), named("bastide_database_replica_lag_bytes", member(2), 5120)]),
+      named("bastide_edge_certificate_expiry_timestamp_seconds", { name: "localhost" }, t + (bad ? 5 : 82) * 86400),
+      named("bastide_edge_certificate_expiry_timestamp_seconds", { name: "www.localhost" }, t + 82.5 * 86400),
+      named("bastide_edge_connections", { listener: "https" }, 31),
+      named("bastide_edge_connections", { listener: "http" }, 1),
+      named("bastide_edge_requests_in_flight", {}, Math.round(wave(t, 3, 3))),
+      named("bastide_edge_server_up", server(1), 1),
+      named("bastide_edge_server_up", server(2), bad ? 0 : 1),
+      named("bastide_edge_server_in_flight", server(1), 2),
+      named("bastide_edge_server_in_flight", server(2), bad ? 0 : 1),
+      named("bastide_monitor_series", {}, 4812),
+      named("bastide_monitor_store_bytes", {}, 23_400_000),
+      ...["edge", "database", "monitor", "agent", "control", "app/1", "app/2", "database.main/0", "database.main/1", "database.main/2"].map((process) =>
+        named("bastide_process_up", { process }, bad && /app\/2|main\/2/.test(process) ? 0 : 1)),
+      named("node_load1", { job: "agent" }, 0.84),
+      named("node_memory_MemAvailable_bytes", {}, 14.2e9),
+      named("node_memory_MemTotal_bytes", {}, 25.1e9),
+      named("site:qps", {}, qps),
+      named("site:errors:ratio", {}, errors),
+      named("site:latency:p50", {}, quantile(0.5)),
+      named("site:latency:p95", {}, quantile(0.95)),
+      named("site:latency:p99", {}, quantile(0.99)),
+    ]],
+    [/timestamp\(up\)/, () => [[{}, scenario === "stopped" ? 312 : 3.1]]],
+    [/processors|mode="idle"/, () => [[{}, wave(t, bad ? 0.81 : 0.23, 0.2, 4)]]],
+    [/node_memory/, () => [[{}, wave(t, 0.43, 0.02, 5)]]],
+    [/node_filesystem/, () => [[{}, 0.61 + (t % 604800) / 6_048_000]]],
+    [/label_replace/, () => [
+      [{ class: "2xx" }, qps * 0.93], [{ class: "3xx" }, qps * 0.06], [{ class: "4xx" }, qps * 0.012],
+      ...(bad ? [[{ class: "5xx" }, qps * errors]] : []),
+    ]],
+    [/server_duration.*/, () => [1, 2].filter((i) => !(bad && i === 2)).map((i) => [server(i), quantile(query.includes("0.99") ? 0.99 : 0.5) * (0.8 + i * 0.1)])],
+    [/server_requests/, () => [
+      [{ ...server(1), code: "200" }, qps * (bad ? 0.95 : 0.5)], ...(bad ? [[{ ...server(1), code: "502" }, qps * 0.008]] : []),
+      [{ ...server(2), code: "200" }, bad ? 0 : qps * 0.49],
+    ]],
+    [/edge_request_duration/, () => [[{}, quantile(Number(/histogram_quantile\((.*?),/.exec(query)?.[1]))]]],
+    [/sum by \(code\)/, () => [[{ code: "200" }, qps]]],
+    [/edge_requests_total/, () => [[{}, qps]]],
+    [/requests_in_flight/, () => [[{}, Math.round(wave(t, 4, 4))]]],
+    [/edge_connections/, () => [[{}, Math.round(wave(t, 32, 8))]]],
+    [/sent_bytes/, () => [[{}, qps * 18_400]]],
+    [/accepted/, () => [[{}, qps / 9]]],
+    [/handshakes/, () => [[{ result: "full" }, qps / 30], [{ result: "resumed" }, qps / 11], [{ result: "failed" }, bad ? 0.2 : 0]]],
+    [/verdict="block"/, () => [[{}, bad ? wave(t, 3, 3) : Math.max(0, wave(t, 0.05, 0.3))]]],
+    [/waf_requests/, () => [[{ verdict: "pass" }, qps], [{ verdict: "block" }, bad ? 2.7 : 0.03]]],
+    [/banned|refused|limited/, () => [[{}, bad ? 1.7 : 0]]],
+    [/database_errors/, () => [[{ database: "main", class: "57" }, bad ? 0.8 : 0]]],
+    [/sum by \(database, member, kind\)/, () => [
+      [{ ...member(0), kind: "write" }, qps * 0.2], [{ ...member(0), kind: "read" }, bad ? qps * 1.4 : qps * 0.1],
+      ...[1, 2].map((i) => [{ ...member(i), kind: "read" }, bad ? 0 : qps * 0.7]),
+    ]],
+    [/statements_total/, () => [[{ kind: "read" }, qps * 1.5], [{ kind: "write" }, qps * 0.2]]],
+    [/statement_duration/, () => [0, 1, 2].map((i) => [member(i), 0.004 + i * 0.001])],
+    [/pool_wait/, () => [[{ database: "main" }, bad ? 0.21 : 0.0004]]],
+    [/backends/, () => [[{}, Math.round(wave(t, 2, 3, 7))]]],
+    [/restarts/, () => [[{ process: "app/2" }, bad ? 4 : 0], [{ process: "app/1" }, 0]]],
+    [/retries/, () => [[{ pool: "app" }, bad ? 12 : 0]]],
+  ];
+  if (scenario === "empty") return [];
+  return rules.find(([pattern]) => pattern.test(query))?.[1]() ?? [];
+}
+
+const text = (n) => (Number.isNaN(n) ? "NaN" : String(n));
+
+function instant(query, scenario) {
+  const t = Date.now() / 1000;
+  return { resultType: "vector", result: evaluate(query, t, scenario).map(([metric, value]) => ({ metric, value: [t, text(value)] })) };
+}
+
+function range(query, parameters, scenario) {
+  const [start, end, step] = ["start", "end", "step"].map((name) => Number(parameters.get(name)));
+  const series = new Map();
+  // A machine that was set up five hours ago has no past before that.
+  const born = Date.now() / 1000 - 5 * 3600;
+  for (let t = start; t <= end; t += step) {
+    if (t < born) continue;
+    for (const [metric, value] of evaluate(query, t, scenario)) {
+      const key = JSON.stringify(metric);
+      if (!series.has(key)) series.set(key, { metric, values: [] });
+      series.get(key).values.push([t, text(value)]);
+    }
+  }
+  return { resultType: "matrix", result: [...series.values()] };
+}
+
+const RULES = [
+  ["server-down", "bastide_edge_server_up == 0", 15, "critical"],
+  ["target-down", "up == 0", 30, "warning"],
+  ["member-down", "max by (database, member) (bastide_database_member_up) == 0", 15, "critical"],
+  ["replica-lag", 'bastide_database_replica_lag_seconds{database="main"} > 2', 30, "warning"],
+  ["error-rate", "site:errors:ratio > 0.05", 60, "critical"],
+  ["latency", "site:latency:p99 > 1", 120, "warning"],
+  ["qps-high", "site:qps > 3 * (avg_over_time(site:qps[1h] offset 5m) > 1)", 120, "warning"],
+  ["qps-vanished", "site:qps < 0.1 * (avg_over_time(site:qps[1h] offset 5m) > 1)", 120, "critical"],
+  ["disk-filling", "predict_linear(node_filesystem_avail_bytes[6h], 86400) < 0", 1800, "warning"],
+  ["certificate-expiring", "bastide_edge_certificate_expiry_timestamp_seconds - time() < 1209600", 60, "warning"],
+];
+
+function alerts(scenario) {
+  if (scenario !== "trouble") return [];
+  const since = (s) => new Date(Date.now() - s * 1000).toISOString();
+  return [
+    {
+      labels: { alertname: "server-down", pool: "app", server: "app/2", severity: "critical" },
+      annotations: { summary: "web server app/2 takes no requests", description: "health checks or failed requests took it out of pool app; the other servers carry its share", action: "see why with `bastide logs app/2` and `bastide status`" },
+      state: "firing", activeAt: since(142), value: "0",
+    },
+    {
+      labels: { alertname: "certificate-expiring", name: "localhost", severity: "warning" },
+      annotations: { summary: "the certificate of localhost ends in 5 d", description: "certificates are renewed earlier than 14 d before they end", action: "see why it was not renewed with `bastide cert`" },
+      state: "firing", activeAt: since(4000), value: "432000",
+    },
+    {
+      labels: { alertname: "replica-lag", database: "main", member: "main/1", severity: "warning" },
+      annotations: { summary: "replica main/1 is behind its primary", description: "it replays what was written 5.2 s ago; beyond 2 s it gets no reads, and the primary carries them" },
+      state: "pending", activeAt: since(12), value: "5.2",
+    },
+  ];
+}
+
+function events(scenario) {
+  if (scenario === "empty") return [];
+  const now = Date.now();
+  const match = (rule, message, variable, value, operator, matched) => ({
+    rule, source: "waf/sqli.conf:12", message, severity: "CRITICAL", tags: ["attack-sqli"], variable, value,
+    transformed: value.toLowerCase(), transformations: ["urlDecode", "lowercase"], operator, matched,
+  });
+  const list = [
+    { at_ms: now - 9_000, role: "edge", event: "waf_match", id: "01KAX5T7RZ4B2Q8M0XNV", client: "203.0.113.9", method: "GET", host: "localhost", path: "/search", blocked: true,
+      matches: [match(942100, "SQL injection", "ARGS:q", "' UNION SELECT name, passwd FROM users--", "@rx (?i)\\bunion\\b.{1,40}\\bselect\\b", "UNION SELECT")] },
+    { at_ms: now - 41_000, role: "edge", event: "refused", client: "198.51.100.77", reason: "bad_header", what: "obs-fold in `x-a`" },
+    { at_ms: now - 94_000, role: "edge", event: "waf_match", id: "01KAX5T2M93JD7T1C0AA", client: "203.0.113.9", method: "GET", host: "localhost", path: "/search", blocked: true,
+      matches: [match(941110, "XSS: script element", "ARGS:q", "<script>alert(1)</script>", "@rx <script", "<script")] },
+    { at_ms: now - 96_000, role: "control", event: "ban", net: "203.0.113.9/32", duration: 600_000, what: "ban", why: "asked for by the operator" },
+    { at_ms: now - 3_700_000, role: "supervisor", event: "process", process: "app/2", what: "started", pid: 4312, why: "" },
+    { at_ms: now - 3_705_000, role: "control", event: "revision", revision: 3, committed: true, why: "waf.mode: detect → block" },
+    { at_ms: now - 3_900_000, role: "monitor", event: "alert", alert: "latency", state: "resolved", labels: [["severity", "warning"]], value: 0.08 },
+  ];
+  if (scenario === "trouble") {
+    list.unshift(
+      { at_ms: now - 2_000, role: "monitor", event: "alert", alert: "server-down", state: "firing", labels: [["pool", "app"], ["server", "app/2"]], value: 0 },
+      { at_ms: now - 3_000, role: "edge", event: "server_health", pool: "app", server: "app/2", up: false, why: "3 health checks failed: connection refused" },
+      { at_ms: now - 4_000, role: "supervisor", event: "process", process: "app/2", what: "ended", pid: 4312, why: "killed by signal 9" },
+      { at_ms: now - 5_000, role: "database", event: "member_health", database: "main", member: "main/2", up: false, why: "connection refused", lsn: "0/3A41F28" },
+    );
+  }
+  for (let i = 0; i < 60; i += 1) {
+    list.push({ at_ms: now - 4_000_000 - i * 61_000, role: "edge", event: "refused", client: `198.51.100.${i}`, reason: "bad_request_line", what: "\\x16\\x03\\x01" });
+  }
+  return list;
+}
+
+function targets(scenario) {
+  const all = [["edge", "edge"], ["database", "database"], ["monitor", "monitor"], ["control", "control"], ["agent", "agent"], ["app", "app/1"], ["app", "app/2"]];
+  return all.map(([job, instance]) => {
+    const down = scenario === "trouble" && instance === "app/2";
+    return { labels: { job, instance }, scrapePool: job, scrapeUrl: `unix:${instance}`, health: scenario === "empty" ? "unknown" : down ? "down" : "up", lastError: down ? "connection refused" : "", lastScrape: new Date().toISOString() };
+  });
+}
+
+function api(path, parameters, scenario) {
+  switch (path) {
+    case "/api/v1/query": return { data: instant(parameters.get("query") ?? "", scenario) };
+    case "/api/v1/query_range": return { data: range(parameters.get("query") ?? "", parameters, scenario) };
+    case "/api/v1/alerts": return { data: { alerts: alerts(scenario) } };
+    case "/api/v1/rules": return { data: { groups: [{ name: "bastide", rules: RULES.map(([name, query, duration, severity]) => ({ type: "alerting", name, query, duration, labels: { severity }, annotations: {}, health: "ok", state: alerts(scenario).find((a) => a.labels.alertname === name)?.state ?? "inactive" })) }] } };
+    case "/api/v1/targets": return { data: { activeTargets: targets(scenario), droppedTargets: [] } };
+    case "/api/bastide/v1/line": return LINE;
+    case "/api/bastide/v1/events": return { events: events(scenario) };
+    default: return undefined;
+  }
+}
+
+/** Serves on a port (0: any); `scenario` can be changed on what it returns. */
+export function serve(port = 0, scenario = "calm") {
+  const mock = { scenario, url: "", requests: 0, close: () => server.close() };
+  const server = createServer(async (request, response) => {
+    const url = new URL(request.url, "http://mock");
+    const answer = (status, type, body) => response.writeHead(status, { ...HEADERS, "content-type": type }).end(body);
+    if (url.pathname === "/dev/scenario") {
+      mock.scenario = url.searchParams.get("name") ?? "calm";
+      return answer(200, "text/plain", `${mock.scenario}; there are ${SCENARIOS.join(", ")}\n`);
+    }
+    if (url.pathname.startsWith("/api/")) {
+      mock.requests += 1;
+      if (mock.scenario === "unreachable") return request.socket.destroy();
+      if (mock.scenario === "refusing" && url.pathname.includes("query")) {
+        return answer(503, "application/json", JSON.stringify({ status: "error", errorType: "timeout", error: "query took longer than 10 s" }));
+      }
+      const body = api(url.pathname, url.searchParams, mock.scenario);
+      const wrapped = body?.data === undefined ? body : { status: "success", ...body };
+      return wrapped === undefined ? answer(404, "application/json", '{"status":"error","error":"no such endpoint"}') : answer(200, "application/json", JSON.stringify(wrapped));
+    }
+    const name = url.pathname === "/" ? "index.html" : url.pathname.slice(1);
+    if (!/^[a-z]+\.[a-z]+$/.test(name)) return answer(404, "text/plain", "no such page\n");
+    try {
+      return answer(200, TYPES[name.split(".")[1]] ?? "application/octet-stream", await readFile(new URL(name, DIST)));
+    } catch {
+      return answer(404, "text/plain", "no such page\n");
+    }
+  });
+  return new Promise((resolve) => {
+    server.listen(port, "127.0.0.1", () => {
+      mock.url = `http://127.0.0.1:${server.address().port}/`;
+      resolve(mock);
+    });
+  });
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const mock = await serve(Number(process.env.PORT ?? 9601), process.env.SCENARIO ?? "calm");
+  console.log(`${mock.url}  (${SCENARIOS.map((s) => `dev/scenario?name=${s}`).join("  ")})`);
+}

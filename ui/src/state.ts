@@ -1,0 +1,192 @@
+// What the page knows, and how it keeps knowing it.
+
+import { computed, signal } from "@preact/signals";
+import * as api from "./api.ts";
+import { verdict, view, type Answers, type View } from "./model.ts";
+import { LIVE, RANGES, charts, grid, type LiveName, type Range } from "./promql.ts";
+import { align, times } from "./series.ts";
+import type { Maybe } from "./format.ts";
+import type { Alert, Event, Line, Rule, Series, Target } from "./types.ts";
+
+const LIVE_EVERY_S = 5;
+const SLOW_EVERY_S = 60;
+/** Readings are taken every 5 s; after three that are missing, numbers are old. */
+const OLD_AFTER_S = 20;
+
+export const line = signal<Line | null>(null);
+export const targets = signal<Target[]>([]);
+export const alerts = signal<Alert[]>([]);
+export const rules = signal<Rule[]>([]);
+export const events = signal<Event[] | null>(null);
+const answers = signal<Answers>({});
+/** Ticks once a second while the page is seen. */
+export const nowMs = signal(Date.now());
+
+/** When the monitor last answered, and why it does not now. */
+export const connection = signal<{ lastMs: number | null; problem: string | null }>({ lastMs: null, problem: null });
+/** Questions that the monitor answered with an error, by name. */
+export const problems = signal<ReadonlyMap<string, string>>(new Map());
+
+export const live = computed<View | null>(() =>
+  line.value === null ? null : view(line.value, answers.value, targets.value, Math.floor(nowMs.value / 60_000) * 60_000),
+);
+export const status = computed(() => (live.value === null ? null : verdict(live.value, alerts.value)));
+/** Why the numbers cannot be trusted to be of now; none where they can. */
+export const staleness = computed<string | null>(() => {
+  if (connection.value.problem !== null) return connection.value.problem;
+  const age = live.value?.age ?? null;
+  return age !== null && age > OLD_AFTER_S ? "readings have stopped" : null;
+});
+
+export interface Drawn {
+  at: number[];
+  curves: Maybe[][];
+}
+export const range = signal<Range>(remembered("range", RANGES.map((r) => r.name)) ?? RANGES[0]);
+/** The charts by id; none until first answered. */
+export const drawn = signal<ReadonlyMap<string, Drawn>>(new Map());
+export const drawnRange = signal<Range | null>(null);
+
+function remembered(key: string, names: string[]): Range | undefined {
+  const name = recall(key);
+  return name !== null && names.includes(name) ? RANGES.find((r) => r.name === name) : undefined;
+}
+
+/** The browser's memory, where it lets us have one. */
+export function recall(key: string): string | null {
+  try {
+    return localStorage.getItem(`bastide.${key}`);
+  } catch {
+    return null;
+  }
+}
+
+export function remember(key: string, value: string): void {
+  try {
+    localStorage.setItem(`bastide.${key}`, value);
+  } catch {
+    // A browser that keeps nothing shows the page all the same.
+  }
+}
+
+/** Asks one thing; notes the error, and keeps the answer of before. */
+async function ask<T>(name: string, question: () => Promise<T>, take: (answer: T) => void): Promise<void> {
+  try {
+    take(await question());
+    if (problems.value.has(name)) {
+      const rest = new Map(problems.value);
+      rest.delete(name);
+      problems.value = rest;
+    }
+  } catch (error) {
+    if (error instanceof api.Unreachable) throw error;
+    const said = error instanceof Error ? error.message : String(error);
+    if (problems.value.get(name) !== said) problems.value = new Map(problems.value).set(name, said);
+  }
+}
+
+async function refreshLive(): Promise<void> {
+  const collected: Answers = { ...answers.value };
+  const questions = (Object.keys(LIVE) as LiveName[]).map((name) =>
+    ask(name, () => api.instant(LIVE[name]), (answer) => (collected[name] = answer)),
+  );
+  await Promise.all([
+    ...questions,
+    line.value === null ? ask("line", api.line, (l) => (line.value = l)) : Promise.resolve(),
+    ask("targets", api.targets, (t) => (targets.value = t)),
+    ask("alerts", api.alerts, (a) => (alerts.value = a)),
+    ask("events", () => api.events(500), (e) => (events.value = e)),
+  ]);
+  answers.value = collected;
+}
+
+async function refreshSlow(): Promise<void> {
+  await Promise.all([ask("line", api.line, (l) => (line.value = l)), ask("rules", api.rules, (r) => (rules.value = r))]);
+}
+
+async function refreshCharts(): Promise<void> {
+  const asked = range.value;
+  const times_ = grid(asked, Date.now() / 1000);
+  const at = times(times_);
+  const wanted = charts(asked);
+  const queries = [...new Set(wanted.flatMap((chart) => chart.curves.map((curve) => curve.query)))];
+  const series = new Map<string, Series[]>();
+  await Promise.all(
+    queries.map((query) => ask(query, () => api.range(query, times_), (answer) => series.set(query, answer))),
+  );
+  // The reader may have chosen another range meanwhile.
+  if (range.value !== asked) return;
+  drawn.value = new Map(
+    wanted.map((chart) => [
+      chart.id,
+      { at, curves: chart.curves.map((curve) => align(series.get(curve.query) ?? [], curve, times_, at.length)) },
+    ]),
+  );
+  drawnRange.value = asked;
+}
+
+/** A task that repeats while the page is seen, and starts again at once when it is seen again. */
+class Repeated {
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private running = false;
+  private again = false;
+
+  constructor(
+    private readonly seconds: () => number,
+    private readonly task: () => Promise<void>,
+  ) {}
+
+  /** Does it now; where it is being done, once more after that. */
+  async now(): Promise<void> {
+    clearTimeout(this.timer);
+    if (this.running) {
+      this.again = true;
+      return;
+    }
+    this.running = true;
+    try {
+      await this.task();
+      connection.value = { lastMs: Date.now(), problem: null };
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      connection.value = { lastMs: connection.value.lastMs, problem: why };
+    }
+    this.running = false;
+    if (this.again) {
+      this.again = false;
+      void this.now();
+    } else if (!document.hidden) {
+      this.timer = setTimeout(() => void this.now(), this.seconds() * 1000);
+    }
+  }
+
+  pause(): void {
+    clearTimeout(this.timer);
+  }
+}
+
+const liveTask = new Repeated(() => LIVE_EVERY_S, refreshLive);
+const slowTask = new Repeated(() => SLOW_EVERY_S, refreshSlow);
+const chartTask = new Repeated(() => range.value.refresh, refreshCharts);
+
+export function choose(next: Range): void {
+  range.value = next;
+  remember("range", next.name);
+  void chartTask.now();
+}
+
+export function start(): void {
+  let ticking: ReturnType<typeof setInterval> | undefined;
+  const wake = () => {
+    clearInterval(ticking);
+    if (document.hidden) {
+      for (const task of [liveTask, slowTask, chartTask]) task.pause();
+      return;
+    }
+    nowMs.value = Date.now();
+    ticking = setInterval(() => (nowMs.value = Date.now()), 1000);
+    for (const task of [liveTask, slowTask, chartTask]) void task.now();
+  };
+  document.addEventListener("visibilitychange", wake);
+  wake();
+}
