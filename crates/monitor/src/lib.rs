@@ -1,1 +1,32 @@
-//! `monitor`: see ARCHITECTURE.md.
+//! The monitor: scrapes, reads logs, evaluates rules, tells receivers, answers
+//! queries and shows the page.
+//!
+//! [`life_of_a_sample`] tells the journey. It does what the pure crates decide:
+//! `monitor-promql` what a query means, `monitor-alert` what fires and who is
+//! told, `monitor-store` keeps. It never touches traffic: nothing on the line
+//! waits for it, and it may be stopped at any time.
+//!
+//! Limits of this version: text format 0.0.4 only, no relabelling, no remote
+//! write, one machine; scrapes without keep-alive. Bounds: 16 MiB and 50,000
+//! samples a scrape, 8 queries at once of 30 s each, 512 page connections.
+//!
+//! Sources: Prometheus' documentation, "HTTP API", "Exposition formats",
+//! "Jobs and instances".
+
+pub mod agent;
+mod api;
+mod exposition;
+mod fetch;
+mod life_of_a_sample;
+mod logs;
+mod notify;
+mod page;
+mod plan;
+mod queries;
+mod rules;
+mod scrape;
+mod server;
+mod sink;
+mod state;
+
+pub use life_of_a_sample::run;

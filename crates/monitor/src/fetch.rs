@@ -1,0 +1,178 @@
+//! One HTTP/1.1 exchange with a target or a receiver: over TCP, TLS or a Unix
+//! socket, within a time and a size.
+
+use base::Address;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::header::{HOST, HeaderName, HeaderValue, USER_AGENT};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::{CertificateDer, ServerName};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+
+/// Where and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoint {
+    /// Where it answers.
+    pub(crate) address: Address,
+    /// Whether TLS is spoken there.
+    pub(crate) tls: bool,
+    /// The `Host` header, and the name its certificate must have.
+    pub(crate) host: String,
+}
+
+impl Endpoint {
+    /// Of an address in a revision.
+    pub(crate) fn of(address: &Address, tls: bool) -> Self {
+        let host = match address {
+            Address::Ip(ip) => ip.to_string(),
+            Address::Name(name, port) => format!("{name}:{port}"),
+            Address::Unix(_) => "localhost".to_owned(),
+        };
+        Self { address: address.clone(), tls, host }
+    }
+}
+
+/// What is asked.
+#[derive(Debug)]
+pub(crate) struct Exchange<'a> {
+    /// `GET` or `POST`.
+    pub(crate) method: Method,
+    /// Path and query.
+    pub(crate) target: &'a str,
+    /// Further header lines.
+    pub(crate) headers: &'a [(HeaderName, &'a str)],
+    /// The body.
+    pub(crate) body: Bytes,
+    /// For all of it, from looking up the name to the last byte.
+    pub(crate) timeout: Duration,
+    /// Bytes of the answer's body, at most.
+    pub(crate) max_body: usize,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// The status code.
+    pub(crate) status: u16,
+    /// The whole body.
+    pub(crate) body: Bytes,
+}
+
+/// Performs one exchange on a connection of its own. The error is a fragment
+/// for a message.
+pub(crate) async fn fetch(endpoint: &Endpoint, exchange: Exchange<'_>) -> Result<Answer, String> {
+    let timeout = exchange.timeout;
+    match tokio::time::timeout(timeout, Box::pin(connect_and_send(endpoint, exchange))).await {
+        Ok(result) => result,
+        Err(_) => Err(format!("no complete answer within {timeout:?}")),
+    }
+}
+
+async fn connect_and_send(endpoint: &Endpoint, exchange: Exchange<'_>) -> Result<Answer, String> {
+    let refused = |error: std::io::Error| format!("cannot connect to `{}`: {error}", endpoint.address);
+    let stream = match &endpoint.address {
+        Address::Unix(path) => {
+            return send(UnixStream::connect(path).await.map_err(refused)?, endpoint, exchange).await;
+        }
+        Address::Ip(address) => TcpStream::connect(address).await.map_err(refused)?,
+        Address::Name(name, port) => TcpStream::connect((name.as_str(), *port)).await.map_err(refused)?,
+    };
+    let _ = stream.set_nodelay(true); // Saves a wait, and its failure costs only that.
+    if !endpoint.tls {
+        return send(stream, endpoint, exchange).await;
+    }
+    let name = endpoint.host.rsplit_once(':').map_or(endpoint.host.as_str(), |(name, _)| name);
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    let name = ServerName::try_from(name.to_owned())
+        .map_err(|_| format!("`{name}` is no name that a certificate could have"))?;
+    let connector = TlsConnector::from(client_config()?);
+    let stream = connector
+        .connect(name, stream)
+        .await
+        .map_err(|error| format!("TLS with `{}` failed: {error}", endpoint.address))?;
+    send(stream, endpoint, exchange).await
+}
+
+async fn send<S>(stream: S, endpoint: &Endpoint, exchange: Exchange<'_>) -> Result<Answer, String>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let failed = |error: &dyn std::fmt::Display| format!("HTTP with `{}` failed: {error}", endpoint.address);
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| failed(&e))?;
+    // The connection's own errors reach us through the sender.
+    let driver = AbortOnDrop(tokio::spawn(connection));
+    let mut request = Request::new(Full::new(exchange.body));
+    *request.method_mut() = exchange.method;
+    *request.uri_mut() = exchange.target.parse().map_err(|e| failed(&e))?;
+    let headers = request.headers_mut();
+    headers.insert(HOST, HeaderValue::from_str(&endpoint.host).map_err(|e| failed(&e))?);
+    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("bastide/", env!("CARGO_PKG_VERSION"))));
+    for (name, value) in exchange.headers {
+        headers.insert(name.clone(), HeaderValue::from_str(value).map_err(|e| failed(&e))?);
+    }
+    let response = sender.send_request(request).await.map_err(|e| failed(&e))?;
+    let status = response.status().as_u16();
+    let body = Limited::new(response.into_body(), exchange.max_body)
+        .collect()
+        .await
+        .map_err(|error| match error.is::<http_body_util::LengthLimitError>() {
+            true => format!("the answer is larger than {} bytes", exchange.max_body),
+            false => failed(&error),
+        })?
+        .to_bytes();
+    drop(driver);
+    Ok(Answer { status, body })
+}
+
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Where distributions keep the roots they trust (the list of Go's `crypto/x509`).
+const ROOT_FILES: &[&str] = &[
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/tls/cacert.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// The system's roots, or those of `SSL_CERT_FILE`; read once.
+fn client_config() -> Result<Arc<rustls::ClientConfig>, String> {
+    static CONFIG: OnceLock<Result<Arc<rustls::ClientConfig>, String>> = OnceLock::new();
+    CONFIG
+        .get_or_init(|| {
+            let named = std::env::var_os("SSL_CERT_FILE").map(std::path::PathBuf::from);
+            let path = named
+                .or_else(|| ROOT_FILES.iter().map(std::path::PathBuf::from).find(|path| path.is_file()))
+                .ok_or("no file of trusted root certificates; hint: install `ca-certificates` or set SSL_CERT_FILE")?;
+            let pem = std::fs::read(&path)
+                .map_err(|error| format!("cannot read the trusted roots `{}`: {error}", path.display()))?;
+            let roots: Vec<CertificateDer<'static>> =
+                rustls_pemfile::certs(&mut pem.as_slice()).flatten().collect();
+            let mut store = rustls::RootCertStore::empty();
+            let (added, _) = store.add_parsable_certificates(roots);
+            if added == 0 {
+                return Err(format!("no certificate in `{}`; hint: reinstall `ca-certificates`", path.display()));
+            }
+            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            let config = rustls::ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .map_err(|error| error.to_string())?
+                .with_root_certificates(store)
+                .with_no_client_auth();
+            Ok(Arc::new(config))
+        })
+        .clone()
+}

@@ -1,0 +1,368 @@
+//! The life of a sample, told once.
+//!
+//! ```text
+//! target ─▶ fetch ─▶ exposition ─▶ labels ─▶ sink ─▶ store ─┬─▶ queries ─▶ API, page
+//! access log ─▶ tail ─▶ line ─▶ counts ───────────┘         └─▶ rules ─▶ alerts ─▶ receivers
+//! ```
+//!
+//! Each target has a task that wakes at its own steady moment ([`scrape`]); each
+//! log has one that reads what was appended ([`logs`]). What they find goes to
+//! the store on threads that may wait for the disk ([`sink`]). The rule loop
+//! ([`rules`]) records, decides what fires and tells receivers; queries run on
+//! threads of their own, a few at a time ([`queries`]). None waits for another:
+//! a hostile query, a dead receiver or a full disk stops no scrape.
+//!
+//! [`scrape`]: crate::scrape
+//! [`logs`]: crate::logs
+//! [`sink`]: crate::sink
+//! [`rules`]: crate::rules
+//! [`queries`]: crate::queries
+
+use crate::logs::Reader;
+use crate::plan::Plan;
+use crate::queries::Queries;
+use crate::rules::{Book, Loop};
+use crate::scrape::{Go, Scraper};
+use crate::server::Sockets;
+use crate::sink::Sink;
+use crate::state::{Scraped, State, lock};
+use base::names;
+use monitor_store::Store;
+use role::{Fault, Role, Shutdown, Start};
+use serde_json::{Value, json};
+use site::Log;
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Between two calls of the store's upkeep.
+const MAINTAIN: Duration = Duration::from_secs(5);
+
+/// Tasks that do not end within this when the monitor ends are left behind.
+const END: Duration = Duration::from_secs(5);
+
+/// Runs the monitor until it is told to drain.
+pub async fn run(start: Start<site::Monitor>) -> Result<(), Fault> {
+    let Start { role, revision, listeners, run_dir, state_dir, events, registry, shutdown } = start;
+    let plan = Plan::compile(revision).map_err(|errors| Fault::new(errors.join("\n")))?;
+
+    // Memory of former days first: what cannot be read is named, and the rest is used.
+    let dir = state_dir.join("monitor");
+    sys::file::make_dir(&dir, 0o700)
+        .map_err(|error| Fault::new(format!("cannot make `{}`: {error}", dir.display())))?;
+    let (store, opened) = open_store(dir.join("store"), &plan).await?;
+    let store = Arc::new(store);
+    let state = Arc::new(State {
+        sink: Arc::new(Sink::new(store.clone(), &registry)),
+        queries: Queries::new(store),
+        plan: watch::Sender::new(Arc::new(plan)),
+        targets: Mutex::default(),
+        book: Mutex::new(Book::default()),
+        events,
+        registry: registry.clone(),
+        state_dir,
+        listening: Mutex::default(),
+        started_ms: sys::clock::now_ms(),
+        opened,
+        damage: Mutex::default(),
+        trouble: Mutex::default(),
+    });
+
+    // Then the ears: page and API, and the admin socket.
+    let mut sockets = Sockets::default();
+    for (asked, listener) in first_sockets(&state.plan().site.listen, &listeners)? {
+        sockets
+            .serve(asked, listener, &state, &shutdown)
+            .map_err(|error| Fault::new(format!("cannot serve on {asked}: {error}")))?;
+    }
+    let opened_sockets = Arc::new(Mutex::new(Vec::new()));
+    let monitor = Arc::new(Monitor {
+        state: state.clone(),
+        serving: Mutex::new(sockets.asked()),
+        opened: opened_sockets.clone(),
+    });
+    let path = run_dir.join(format!("{role}.sock"));
+    role::admin::serve(&path, monitor.clone(), registry, shutdown.clone())
+        .map_err(|error| Fault::new(format!("cannot listen on `{}`: {error}", path.display())))?;
+
+    // Then the work: rules and upkeep always, targets and logs as the revision says.
+    let (rules, trouble) = Loop::new(state.clone(), dir.join("alerts.json"));
+    lock(&state.trouble).extend(trouble);
+    let rules = tokio::spawn(rules.run(shutdown.clone()));
+    let upkeep = tokio::spawn(keep_up(state.clone(), shutdown.clone()));
+    let mut work = Work { state: state.clone(), dir, targets: BTreeMap::new(), logs: BTreeMap::new() };
+    let mut plans = state.plan.subscribe();
+    loop {
+        let plan = plans.borrow_and_update().clone();
+        work.follow(&plan);
+        sockets.close_others(&plan.site.listen, &state);
+        for (asked, listener) in std::mem::take(&mut *lock(&opened_sockets)) {
+            // It was bound in `prepare`; what fails here is the runtime's.
+            let _ = sockets.serve(asked, listener, &state, &shutdown);
+        }
+        *lock(&monitor.serving) = sockets.asked();
+        tokio::select! {
+            () = shutdown.wait() => break,
+            changed = plans.changed() => if changed.is_err() { break },
+        }
+    }
+
+    // At the end: logs and rules save where they are, and the log of the store is synced.
+    work.end().await;
+    let _ = tokio::time::timeout(END, rules).await;
+    let _ = tokio::time::timeout(END, upkeep).await;
+    let synced = tokio::task::spawn_blocking(move || state.sink.store().commit()).await;
+    match synced {
+        Ok(Err(error)) => Err(Fault::new(format!("the store could not be synced: {error}"))),
+        _ => Ok(()),
+    }
+}
+
+async fn open_store(dir: PathBuf, plan: &Plan) -> Result<(Store, monitor_store::OpenReport), Fault> {
+    let settings = store_settings(plan);
+    let opened =
+        tokio::task::spawn_blocking(move || Store::open(&dir, settings, sys::clock::now_ms() as i64)).await;
+    match opened {
+        Ok(Ok(opened)) => Ok(opened),
+        Ok(Err(error)) => Err(Fault::new(format!("cannot open the store: {error}"))),
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+fn store_settings(plan: &Plan) -> monitor_store::Settings {
+    monitor_store::Settings {
+        retention: plan.site.retention,
+        retention_bytes: plan.site.retention_bytes,
+        ..Default::default()
+    }
+}
+
+/// Inherited sockets serve what the revision asks for, in its order; what is
+/// left is bound.
+fn first_sockets(
+    asked: &[SocketAddr],
+    listeners: &role::Listeners,
+) -> Result<Vec<(SocketAddr, TcpListener)>, Fault> {
+    let wrong = |error| Fault::new(format!("the inherited sockets `monitor` cannot be used: {error}"));
+    let mut inherited = listeners.tcp("monitor").map_err(wrong)?;
+    let mut sockets = Vec::new();
+    for address in asked {
+        let same = |l: &TcpListener| l.local_addr().is_ok_and(|local| local == *address);
+        let fits = |l: &TcpListener| l.local_addr().is_ok_and(|local| local.ip() == address.ip());
+        let at = inherited.iter().position(same);
+        // Port 0 was chosen by whoever bound it.
+        let at = at.or_else(|| (address.port() == 0).then(|| inherited.iter().position(fits)).flatten());
+        let listener = match at {
+            Some(at) => inherited.remove(at),
+            None => bind(*address).map_err(Fault::new)?,
+        };
+        sockets.push((*address, listener));
+    }
+    Ok(sockets)
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, String> {
+    sys::socket::listen_tcp(address, false).map_err(|error| {
+        format!("cannot listen on {address}: {error}\n  hint: another program may have the port; give `listen` another one")
+    })
+}
+
+async fn keep_up(state: Arc<State>, shutdown: Shutdown) {
+    loop {
+        tokio::select! {
+            () = shutdown.wait() => return,
+            () = tokio::time::sleep(MAINTAIN) => {}
+        }
+        let this = state.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            let report = this.sink.store().maintain(sys::clock::now_ms() as i64);
+            let mut trouble = lock(&this.trouble);
+            trouble.retain(|text| !text.starts_with(UPKEEP));
+            match report {
+                Ok(report) => lock(&this.damage).extend(report.damage),
+                Err(error) => trouble.push(format!("{UPKEEP}{error}")),
+            }
+        });
+        if let Err(panic) = done.await {
+            std::panic::resume_unwind(panic.into_panic());
+        }
+    }
+}
+
+/// How trouble in [`keep_up`] begins, so that it goes when the next call succeeds.
+const UPKEEP: &str = "the store's upkeep failed: ";
+
+/// The tasks of targets and logs.
+struct Work {
+    state: Arc<State>,
+    dir: PathBuf,
+    targets: BTreeMap<(String, String), JoinHandle<()>>,
+    logs: BTreeMap<String, (Log, watch::Sender<Go>, JoinHandle<()>)>,
+}
+
+impl Work {
+    /// Starts what is new and ends what is gone; the rest goes on undisturbed.
+    fn follow(&mut self, plan: &Plan) {
+        let interval = plan.site.scrape_interval.duration();
+        let mut targets = lock(&self.state.targets);
+        targets.retain(|key, scraped| {
+            let wanted = plan.site.targets.contains(&scraped.target) && scraped.interval == interval;
+            if !wanted {
+                // The same job and instance elsewhere is the same series: it goes on.
+                let moved = plan.site.targets.iter().any(|t| (&t.job, &t.instance) == (&key.0, &key.1));
+                scraped.go.send_replace(if moved { Go::Shutdown } else { Go::Removed });
+                self.targets.remove(key);
+            }
+            wanted
+        });
+        for target in &plan.site.targets {
+            let key = (target.job.clone(), target.instance.clone());
+            if targets.contains_key(&key) {
+                continue;
+            }
+            let (scraper, health) = Scraper::new(target.clone(), interval, self.state.sink.clone());
+            let (go, told) = watch::channel(Go::On);
+            self.targets.insert(key.clone(), tokio::spawn(scraper.run(told)));
+            targets.insert(key, Scraped { target: target.clone(), interval, health, go });
+        }
+        drop(targets);
+
+        self.logs.retain(|_, (log, go, _)| {
+            let wanted = plan.site.logs.contains(log);
+            if !wanted {
+                go.send_replace(Go::Removed);
+            }
+            wanted
+        });
+        for log in &plan.site.logs {
+            if !self.logs.contains_key(&log.name) {
+                let reader =
+                    Reader::new(log.clone(), &self.dir, self.state.sink.clone(), &self.state.registry);
+                let (go, told) = watch::channel(Go::On);
+                let task = tokio::spawn(reader.run(interval, told));
+                self.logs.insert(log.name.clone(), (log.clone(), go, task));
+            }
+        }
+    }
+
+    async fn end(self) {
+        for scraped in lock(&self.state.targets).values() {
+            scraped.go.send_replace(Go::Shutdown);
+        }
+        for (_, go, _) in self.logs.values() {
+            go.send_replace(Go::Shutdown);
+        }
+        let logs = self.logs.into_values().map(|(_, _, task)| task);
+        for task in self.targets.into_values().chain(logs) {
+            let _ = tokio::time::timeout(END, task).await;
+        }
+    }
+}
+
+/// The role as its admin socket sees it.
+struct Monitor {
+    state: Arc<State>,
+    /// The addresses of the revision that are served.
+    serving: Mutex<Vec<SocketAddr>>,
+    /// Bound for a revision that was committed, not yet served.
+    opened: Arc<Mutex<Vec<(SocketAddr, TcpListener)>>>,
+}
+
+/// A revision that can be swapped in.
+struct Prepared {
+    plan: Plan,
+    sockets: Vec<(SocketAddr, TcpListener)>,
+}
+
+impl Role for Monitor {
+    type Site = site::Monitor;
+    type Prepared = Prepared;
+
+    fn prepare(&self, revision: site::Revision<site::Monitor>) -> Result<Prepared, Vec<String>> {
+        let plan = Plan::compile(revision)?;
+        let serving = lock(&self.serving).clone();
+        let mut sockets = Vec::new();
+        for address in plan.site.listen.iter().filter(|address| !serving.contains(address)) {
+            sockets.push((*address, bind(*address).map_err(|error| vec![error])?));
+        }
+        Ok(Prepared { plan, sockets })
+    }
+
+    fn commit(&self, prepared: Prepared) {
+        lock(&self.opened).extend(prepared.sockets);
+        self.state.plan.send_replace(Arc::new(prepared.plan));
+    }
+
+    fn status(&self) -> Value {
+        self.state.status()
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.state.ready()
+    }
+
+    fn gather(&self) {
+        let stats = self.state.sink.store().stats();
+        self.state.registry.gauge(&names::MONITOR_SERIES).with(&[]).set(stats.series as f64);
+        let bytes = stats.block_bytes + stats.log_bytes;
+        self.state.registry.gauge(&names::MONITOR_STORE_BYTES).with(&[]).set(bytes as f64);
+    }
+}
+
+impl State {
+    /// Whether page and API answer.
+    pub(crate) fn ready(&self) -> Result<(), String> {
+        if lock(&self.listening).is_empty() {
+            return Err("page and API do not listen yet".to_owned());
+        }
+        Ok(())
+    }
+
+    /// For `bastide status`.
+    fn status(&self) -> Value {
+        let plan = self.plan();
+        let stats = self.sink.store().stats();
+        let down: Vec<Value> = lock(&self.targets)
+            .values()
+            .filter_map(|scraped| {
+                let error = lock(&scraped.health).error.clone();
+                let name = (&scraped.target.job, &scraped.target.instance);
+                (!error.is_empty()).then(|| json!({ "job": name.0, "instance": name.1, "error": error }))
+            })
+            .collect();
+        let book = lock(&self.book);
+        let alerts: Vec<Value> = book
+            .rules
+            .all()
+            .filter(|(_, alert)| alert.state != monitor_alert::State::Resolved)
+            .map(|(_, alert)| json!({ "labels": alert.labels, "state": alert.state.as_str() }))
+            .collect();
+        let failing: Vec<Value> = book
+            .health
+            .iter()
+            .filter(|(_, health)| !health.error.is_empty())
+            .map(|(rule, health)| json!({ "rule": rule, "error": health.error }))
+            .collect();
+        let mut damage: Vec<String> = Vec::new();
+        for found in self.opened.damage.iter().chain(lock(&self.damage).iter()) {
+            damage.push(format!("{}: {}", found.file.display(), found.what));
+        }
+        json!({
+            "revision": plan.revision,
+            "listening": lock(&self.listening).iter().map(SocketAddr::to_string).collect::<Vec<_>>(),
+            "targets": plan.site.targets.len(),
+            "targets_down": down,
+            "series": stats.series,
+            "store_bytes": stats.block_bytes + stats.log_bytes,
+            "alerts": alerts,
+            "rules_failing": failing,
+            "undelivered": book.undelivered,
+            "damage": damage,
+            "trouble": lock(&self.trouble).iter().cloned().chain(self.sink.trouble()).collect::<Vec<_>>(),
+        })
+    }
+}

@@ -1,0 +1,77 @@
+//! Queries: a few at once, each for a while, on threads of their own kind. A
+//! hostile one costs an error; scraping and rules never wait for it.
+
+use monitor_promql::{Error, Options, Stop};
+use monitor_store::Store;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+
+/// Queries that run at once; further ones wait for their turn.
+const AT_ONCE: usize = 8;
+
+/// The longest a query may take, waiting included (Prometheus: 2 min).
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Samples one query may hold: 16 bytes each, so 80 MB.
+const MAX_SAMPLES: u64 = 5_000_000;
+
+/// How far back a value counts as current (Prometheus: 5 min).
+pub(crate) const LOOKBACK_MS: i64 = 300_000;
+
+/// Runs queries over the store.
+pub(crate) struct Queries {
+    store: Arc<Store>,
+    gate: Arc<Semaphore>,
+}
+
+impl Queries {
+    /// Over `store`.
+    pub(crate) fn new(store: Arc<Store>) -> Self {
+        Self { store, gate: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+
+    /// Runs `work` on a thread that may wait. It is stopped at the deadline, and
+    /// when the caller goes away.
+    pub(crate) async fn run<T, F>(&self, timeout: Duration, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Store, &Options<'_>) -> Result<T, Error> + Send + 'static,
+    {
+        let deadline = Instant::now() + timeout;
+        let turn = tokio::time::timeout(timeout, self.gate.clone().acquire_owned()).await;
+        let Ok(Ok(permit)) = turn else { return Err(Error::Timeout) };
+        let gone = Gone(Arc::new(AtomicBool::new(false)));
+        let (store, flag) = (self.store.clone(), gone.0.clone());
+        let task = tokio::task::spawn_blocking(move || {
+            let _permit = permit; // Given back when the work ends, not when its caller does.
+            let stop = move || {
+                if flag.load(Ordering::Relaxed) {
+                    Some(Stop::Cancelled)
+                } else {
+                    (Instant::now() >= deadline).then_some(Stop::Deadline)
+                }
+            };
+            work(&store, &options(&stop))
+        });
+        match task.await {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+}
+
+/// What every evaluation may take.
+pub(crate) fn options(stop: &(dyn Fn() -> Option<Stop> + Sync)) -> Options<'_> {
+    Options { lookback_ms: LOOKBACK_MS, max_samples: MAX_SAMPLES, stop, ..Options::default() }
+}
+
+/// Says so when it is dropped.
+struct Gone(Arc<AtomicBool>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,241 @@
+//! HTTP/1.1 for page and API: bounded connections, bounded requests, time limits.
+
+use crate::state::{State, lock};
+use crate::{api, page};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use role::Shutdown;
+use std::convert::Infallible;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, watch};
+
+/// Connections open at once; further ones wait in the kernel's queue.
+const MAX_CONNECTIONS: usize = 512;
+
+/// A request's head must arrive within this.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A form must arrive within this.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes of a form.
+const MAX_FORM: usize = 1 << 20;
+
+/// Requests under way may take this long once draining has begun.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    /// The status.
+    pub(crate) status: StatusCode,
+    /// The media type.
+    pub(crate) content_type: &'static str,
+    /// The content.
+    pub(crate) body: Bytes,
+    /// What names this content; a request that has it gets 304.
+    pub(crate) etag: Option<String>,
+}
+
+impl Reply {
+    /// 200 with JSON.
+    pub(crate) fn json(body: impl Into<Bytes>) -> Self {
+        Self { status: StatusCode::OK, content_type: "application/json", body: body.into(), etag: None }
+    }
+
+    /// Plain text.
+    pub(crate) fn text(status: StatusCode, body: impl Into<Bytes>) -> Self {
+        Self { status, content_type: "text/plain; charset=utf-8", body: body.into(), etag: None }
+    }
+}
+
+/// The sockets that serve. They follow the revision: [`Sockets::follow`].
+#[derive(Default)]
+pub(crate) struct Sockets {
+    serving: Vec<(SocketAddr, watch::Sender<bool>)>,
+    gate: Option<Arc<Semaphore>>,
+}
+
+impl Sockets {
+    /// Serves on `listener`; `asked` is the address that the revision names.
+    pub(crate) fn serve(
+        &mut self,
+        asked: SocketAddr,
+        listener: TcpListener,
+        state: &Arc<State>,
+        shutdown: &Shutdown,
+    ) -> std::io::Result<()> {
+        listener.set_nonblocking(true)?;
+        let local = listener.local_addr()?;
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let gate = self.gate.get_or_insert_with(|| Arc::new(Semaphore::new(MAX_CONNECTIONS))).clone();
+        let (stop, stopped) = watch::channel(false);
+        self.serving.push((asked, stop));
+        lock(&state.listening).push(local);
+        tokio::spawn(accept(listener, state.clone(), gate, shutdown.clone(), stopped));
+        Ok(())
+    }
+
+    /// The addresses the revision asked for that are served.
+    pub(crate) fn asked(&self) -> Vec<SocketAddr> {
+        self.serving.iter().map(|(asked, _)| *asked).collect()
+    }
+
+    /// Stops accepting where the revision does not ask any more.
+    pub(crate) fn close_others(&mut self, asked: &[SocketAddr], state: &State) {
+        let mut at = 0;
+        self.serving.retain(|(address, stop)| {
+            let keep = asked.contains(address);
+            if keep {
+                at += 1;
+            } else {
+                stop.send_replace(true);
+                lock(&state.listening).remove(at);
+            }
+            keep
+        });
+    }
+}
+
+async fn accept(
+    listener: tokio::net::TcpListener,
+    state: Arc<State>,
+    gate: Arc<Semaphore>,
+    shutdown: Shutdown,
+    mut stopped: watch::Receiver<bool>,
+) {
+    loop {
+        let Ok(permit) = gate.clone().acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shutdown.wait() => return,
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        };
+        let Ok((stream, _)) = accepted else {
+            // Out of descriptors, most likely: leave room for those who free some.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let _ = stream.set_nodelay(true);
+        let (state, shutdown) = (state.clone(), shutdown.clone());
+        tokio::spawn(async move {
+            let service = service_fn(|request| answer(&state, request));
+            let mut http = hyper::server::conn::http1::Builder::new();
+            http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_headers(64);
+            let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+            // Errors of one connection concern its client alone.
+            tokio::select! {
+                _ = connection.as_mut() => {}
+                () = shutdown.wait() => {
+                    connection.as_mut().graceful_shutdown();
+                    let _ = tokio::time::timeout(DRAIN, connection).await;
+                }
+            }
+            drop(permit);
+        });
+    }
+}
+
+async fn answer(state: &Arc<State>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let head_only = request.method() == Method::HEAD;
+    let known = request.headers().get(header::IF_NONE_MATCH).cloned();
+    let reply = Box::pin(respond(state, request)).await;
+    let unchanged = match (&reply.etag, known.as_ref().and_then(|k| k.to_str().ok())) {
+        (Some(etag), Some(known)) => known.split(',').any(|k| k.trim().trim_start_matches("W/") == etag),
+        _ => false,
+    };
+    let mut response =
+        Response::new(Full::new(if head_only || unchanged { Bytes::new() } else { reply.body.clone() }));
+    *response.status_mut() = if unchanged { StatusCode::NOT_MODIFIED } else { reply.status };
+    let headers = response.headers_mut();
+    for (name, value) in FIXED_HEADERS {
+        headers.insert(name.clone(), HeaderValue::from_static(value));
+    }
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
+    if head_only {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(reply.body.len()));
+    }
+    let cache = if reply.etag.is_some() { "no-cache" } else { "no-store" };
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
+    if let Some(etag) = reply.etag.and_then(|etag| HeaderValue::from_str(&etag).ok()) {
+        headers.insert(header::ETAG, etag);
+    }
+    Ok(response)
+}
+
+/// Nothing from elsewhere runs in the page, and the page runs in nothing else.
+const FIXED_HEADERS: &[(HeaderName, &str)] = &[
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+];
+
+async fn respond(state: &Arc<State>, request: Request<Incoming>) -> Reply {
+    let (head, body) = request.into_parts();
+    let get = matches!(head.method, Method::GET | Method::HEAD);
+    if !get && head.method != Method::POST {
+        return Reply::text(StatusCode::METHOD_NOT_ALLOWED, "only GET, HEAD and POST are served here\n");
+    }
+    let path = head.uri.path();
+    let mut params = role::admin::decode_query(head.uri.query().unwrap_or_default());
+    if head.method == Method::POST {
+        match form(&head.headers, body).await {
+            Ok(mut form) => {
+                // The form's values come first, as in Go's `Request.Form`.
+                form.append(&mut params);
+                params = form;
+            }
+            Err(reply) => return reply,
+        }
+    }
+    if let Some(endpoint) = path.strip_prefix("/api/v1/") {
+        return api::prometheus::answer(state, endpoint, &api::Params(params)).await;
+    }
+    if let Some(endpoint) = path.strip_prefix("/api/bastide/v1/") {
+        return api::ours::answer(state, endpoint, &api::Params(params)).await;
+    }
+    match path {
+        "/-/healthy" => Reply::text(StatusCode::OK, "healthy\n"),
+        "/-/ready" => match state.ready() {
+            Ok(()) => Reply::text(StatusCode::OK, "ready\n"),
+            Err(why) => Reply::text(StatusCode::SERVICE_UNAVAILABLE, why + "\n"),
+        },
+        _ => page::answer(path).unwrap_or_else(|| {
+            Reply::text(
+                StatusCode::NOT_FOUND,
+                "nothing is served here; the page is at `/`, the API below `/api/v1/`\n",
+            )
+        }),
+    }
+}
+
+async fn form(headers: &hyper::HeaderMap, body: Incoming) -> Result<Vec<(String, String)>, Reply> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if !kind.is_empty() && !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Err(Reply::text(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "a POST is a form; hint: `Content-Type: application/x-www-form-urlencoded`\n",
+        ));
+    }
+    let read = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_FORM).collect()).await;
+    match read {
+        Ok(Ok(body)) => Ok(role::admin::decode_query(&String::from_utf8_lossy(&body.to_bytes()))),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(Reply::text(StatusCode::PAYLOAD_TOO_LARGE, "a form has at most 1 MiB\n"))
+        }
+        Ok(Err(_)) => Err(Reply::text(StatusCode::BAD_REQUEST, "the form cannot be read\n")),
+        Err(_) => Err(Reply::text(StatusCode::REQUEST_TIMEOUT, "the form took too long\n")),
+    }
+}

@@ -1,0 +1,80 @@
+//! What the monitor's tasks share.
+
+use crate::plan::Plan;
+use crate::queries::Queries;
+use crate::rules::Book;
+use crate::scrape::{Go, Health};
+use crate::sink::Sink;
+use monitor_store::{Damage, OpenReport};
+use role::{Events, Registry};
+use site::Target;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// Shared by tasks, API and admin socket.
+pub(crate) struct State {
+    /// What runs.
+    pub(crate) plan: watch::Sender<Arc<Plan>>,
+    /// The way into the store.
+    pub(crate) sink: Arc<Sink>,
+    /// The way out of it.
+    pub(crate) queries: Queries,
+    /// Targets with how they fare.
+    pub(crate) targets: Mutex<BTreeMap<(String, String), Scraped>>,
+    /// Rules with how they fare.
+    pub(crate) book: Mutex<Book>,
+    /// The event log.
+    pub(crate) events: Events,
+    /// The metrics.
+    pub(crate) registry: Arc<Registry>,
+    /// `<state>`: logs are below.
+    pub(crate) state_dir: PathBuf,
+    /// Where page and API answer.
+    pub(crate) listening: Mutex<Vec<SocketAddr>>,
+    /// Unix milliseconds.
+    pub(crate) started_ms: u64,
+    /// What the store said when it was opened.
+    pub(crate) opened: OpenReport,
+    /// What was found damaged since.
+    pub(crate) damage: Mutex<Vec<Damage>>,
+    /// What else the operator must know.
+    pub(crate) trouble: Mutex<Vec<String>>,
+}
+
+/// A target and its task.
+pub(crate) struct Scraped {
+    /// As the revision says.
+    pub(crate) target: Target,
+    /// Between two scrapes.
+    pub(crate) interval: std::time::Duration,
+    /// How it fares.
+    pub(crate) health: Arc<Mutex<Health>>,
+    /// Tells its task what to do.
+    pub(crate) go: watch::Sender<Go>,
+}
+
+impl State {
+    /// What runs now.
+    pub(crate) fn plan(&self) -> Arc<Plan> {
+        self.plan.borrow().clone()
+    }
+
+    /// The page's URL, without a slash at its end.
+    pub(crate) fn external_url(&self) -> String {
+        let plan = self.plan();
+        let told = plan.site.line.page_url.trim_end_matches('/');
+        if !told.is_empty() {
+            return told.to_owned();
+        }
+        let listening = lock(&self.listening);
+        listening.first().map(|address| format!("http://{address}")).unwrap_or_default()
+    }
+}
+
+/// A lock whose holder panicked is still a lock: what it guards is replaced whole.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
