@@ -20,7 +20,17 @@
 //! have their place in the formats), and samples older than the newest block are
 //! refused. The formats are drawn in `docs/formats/store.md`.
 
+mod block;
+mod bytes;
+mod chunk;
+mod head;
+mod log;
+mod maintain;
+mod open;
+mod pack;
+mod postings;
 mod report;
+mod select;
 mod settings;
 mod store;
 

@@ -118,10 +118,14 @@ pub struct Stats {
     pub head_bytes: u64,
     /// The oldest and newest sample of the head, in Unix milliseconds.
     pub head_range_ms: Option<(i64, i64)>,
+    /// Where the newest block ends, in Unix milliseconds; older samples are refused.
+    pub newest_block_ms: Option<i64>,
     /// Blocks on disk.
     pub blocks: usize,
     /// Bytes of the blocks.
     pub block_bytes: u64,
+    /// Samples in the blocks.
+    pub block_samples: u64,
     /// Bytes of the log, checkpoint included.
     pub log_bytes: u64,
     /// The oldest time that the store has, in Unix milliseconds.

@@ -20,7 +20,8 @@ pub struct Settings {
     /// machine loses its power; 0 syncs on every append. A `kill -9` loses none
     /// whatever this says. Default 1 s.
     pub sync: Millis,
-    /// A log file is finished at this size. Default 64 MiB.
+    /// A log file is finished at this size; one is read into memory at a time when
+    /// the store is opened. Default 16 MiB.
     pub log_file: Bytes,
     /// Series that may be in the head at once. Default 1,000,000.
     pub max_series: usize,
@@ -43,7 +44,7 @@ impl Default for Settings {
             out_of_order: Millis::from_secs(300),
             future: Millis::from_secs(600),
             sync: Millis::from_secs(1),
-            log_file: Bytes(64 << 20),
+            log_file: Bytes(16 << 20),
             max_series: 1_000_000,
             max_labels: 64,
             max_label_name: 256,

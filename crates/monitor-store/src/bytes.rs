@@ -1,0 +1,112 @@
+//! Reading and writing the formats' small parts.
+
+use monitor_promql::{Labels, LabelsBuilder};
+
+/// What is being read ends too early or says what cannot be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Malformed;
+
+pub(crate) fn put_varint(into: &mut Vec<u8>, mut n: u64) {
+    while n >= 0x80 {
+        into.push(n as u8 | 0x80);
+        n >>= 7;
+    }
+    into.push(n as u8);
+}
+
+pub(crate) fn put_zigzag(into: &mut Vec<u8>, n: i64) {
+    put_varint(into, ((n << 1) ^ (n >> 63)) as u64);
+}
+
+pub(crate) fn put_text(into: &mut Vec<u8>, text: &str) {
+    put_varint(into, text.len() as u64);
+    into.extend_from_slice(text.as_bytes());
+}
+
+pub(crate) fn put_labels(into: &mut Vec<u8>, labels: &Labels) {
+    put_varint(into, labels.len() as u64);
+    for (name, value) in labels {
+        put_text(into, name);
+        put_text(into, value);
+    }
+}
+
+/// Reads from the front of a slice.
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
+
+impl<'a> Reader<'a> {
+    pub(crate) fn bytes(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
+        let (head, rest) = self.0.split_at_checked(count).ok_or(Malformed)?;
+        self.0 = rest;
+        Ok(head)
+    }
+
+    pub(crate) fn u8(&mut self) -> Result<u8, Malformed> {
+        Ok(self.bytes(1)?[0])
+    }
+
+    pub(crate) fn u32(&mut self) -> Result<u32, Malformed> {
+        self.bytes(4)?.try_into().map(u32::from_le_bytes).map_err(|_| Malformed)
+    }
+
+    pub(crate) fn u64(&mut self) -> Result<u64, Malformed> {
+        self.bytes(8)?.try_into().map(u64::from_le_bytes).map_err(|_| Malformed)
+    }
+
+    pub(crate) fn varint(&mut self) -> Result<u64, Malformed> {
+        let mut n = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.u8()?;
+            n |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(n);
+            }
+        }
+        Err(Malformed)
+    }
+
+    pub(crate) fn zigzag(&mut self) -> Result<i64, Malformed> {
+        let n = self.varint()?;
+        Ok((n >> 1) as i64 ^ -((n & 1) as i64))
+    }
+
+    /// A count of things that each take at least a byte, so that a damaged count
+    /// cannot ask for more memory than there are bytes.
+    pub(crate) fn count(&mut self) -> Result<usize, Malformed> {
+        let n = self.varint()?;
+        usize::try_from(n).ok().filter(|n| *n <= self.0.len()).ok_or(Malformed)
+    }
+
+    pub(crate) fn text(&mut self) -> Result<&'a str, Malformed> {
+        let length = self.count()?;
+        std::str::from_utf8(self.bytes(length)?).map_err(|_| Malformed)
+    }
+
+    pub(crate) fn labels(&mut self) -> Result<Labels, Malformed> {
+        let mut builder = LabelsBuilder::default();
+        for _ in 0..self.count()? {
+            let (name, value) = (self.text()?, self.text()?);
+            builder.set(name, value);
+        }
+        Ok(builder.build())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_back() {
+        let mut into = Vec::new();
+        let numbers = [0, 1, -1, 63, -64, 64, i64::MAX, i64::MIN, 1_764_000_000_000];
+        numbers.iter().for_each(|n| put_zigzag(&mut into, *n));
+        let mut reader = Reader(&into);
+        for n in numbers {
+            assert_eq!(reader.zigzag(), Ok(n));
+        }
+        assert_eq!(reader.u8(), Err(Malformed));
+        assert_eq!(Reader(&[0x80; 11]).varint(), Err(Malformed));
+        assert_eq!(Reader(&[0xff, 0x7f]).count(), Err(Malformed));
+    }
+}
