@@ -59,6 +59,19 @@ impl Verifier {
         Self { salt: salt.to_vec(), iterations, stored_key, server_key }
     }
 
+    /// As PostgreSQL stores it (`pg_authid.rolpassword`): given to `CREATE ROLE … PASSWORD`, it keeps the
+    /// password itself out of statements and logs.
+    pub fn to_stored(&self) -> String {
+        let encode = |bytes: &[u8]| BASE64.encode(bytes);
+        format!(
+            "{MECHANISM}${}:{}${}:{}",
+            self.iterations,
+            encode(&self.salt),
+            encode(&self.stored_key),
+            encode(&self.server_key)
+        )
+    }
+
     /// For a user that does not exist: the exchange looks the same (the salt
     /// stays the same for the same name) and fails at its end.
     pub fn mock(user: &str, secret: &[u8; 32]) -> Self {
