@@ -23,11 +23,10 @@ use role::Fault;
 use site::{MemberRole, PostgresInstance};
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::net::{IpAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// How long a new replica waits for its primary before it gives up; who supervises it starts it again.
@@ -37,20 +36,24 @@ const PRIMARY_WAIT: Duration = Duration::from_secs(120);
 const MIN_FREE_BYTES: u64 = 128 << 20;
 
 /// Makes what is missing and becomes `postgres`. Returns only what went wrong.
-/// `report` gets a line for each step worth telling.
-pub fn run(spec: &Path, report: &dyn Fn(&str)) -> Fault {
-    match prepare(spec, report) {
-        Ok((programs, instance)) => {
+/// Steps worth telling go to standard error, the member's log, where `postgres`
+/// itself writes afterwards.
+pub fn exec(instance: &PostgresInstance) -> Fault {
+    let report = |line: &str| {
+        // Nobody reads it: then nobody misses it.
+        let _ = writeln!(io::stderr(), "{line}");
+    };
+    match prepare(instance, &report) {
+        Ok(programs) => {
             let program = programs.path("postgres");
-            let error = Command::new(&program).arg("-D").arg(&instance.data_dir).exec();
+            let error = programs.command("postgres").arg("-D").arg(&instance.data_dir).exec();
             Fault::new(format!("cannot run `{}`: {error}", program.display()))
         }
         Err(fault) => fault,
     }
 }
 
-fn prepare(spec: &Path, report: &dyn Fn(&str)) -> Result<(Programs, PostgresInstance), Fault> {
-    let instance = read_spec(spec)?;
+fn prepare(instance: &PostgresInstance, report: &dyn Fn(&str)) -> Result<Programs, Fault> {
     if sys::user::is_root() {
         return Err(Fault::new(format!("PostgreSQL member `{}` cannot run as root", instance.name))
             .hint("start it as the database's own user, `bastide-db` or `postgres`"));
@@ -58,7 +61,7 @@ fn prepare(spec: &Path, report: &dyn Fn(&str)) -> Result<(Programs, PostgresInst
     let data = &instance.data_dir;
     let programs = Programs::find(instance.bin_dir.as_deref(), data)?;
     not_running(data)?;
-    port_is_free(&instance)?;
+    port_is_free(instance)?;
     make_dir(&instance.socket_dir)?;
 
     if half_made(data) {
@@ -72,33 +75,27 @@ fn prepare(spec: &Path, report: &dyn Fn(&str)) -> Result<(Programs, PostgresInst
     match (instance.role, fresh) {
         (MemberRole::Primary, true) => {
             report(&format!("{}: making a new cluster in `{}`", instance.name, data.display()));
-            while_marked(data, || provision::init(&programs, &instance))?;
+            while_marked(data, || provision::init(&programs, instance))?;
         }
-        (MemberRole::Primary, false) => check_was(&instance, false)?,
-        (MemberRole::Replica, true) => copy_primary(&programs, &instance, report)?,
+        (MemberRole::Primary, false) => check_was(instance, false)?,
+        (MemberRole::Replica, true) => copy_primary(&programs, instance, report)?,
         (MemberRole::Replica, false) => {
-            check_was(&instance, true)?;
-            if let Some(why) = rejoin::why_not(&programs, &instance) {
+            check_was(instance, true)?;
+            if let Some(why) = rejoin::why_not(&programs, instance) {
                 report(&format!(
                     "{}: its data cannot follow the primary any more: {why}; copying anew",
                     instance.name
                 ));
                 remove(data)?;
-                copy_primary(&programs, &instance, report)?;
+                copy_primary(&programs, instance, report)?;
             }
         }
     }
-    conf::write(&instance)?;
+    conf::write(instance)?;
     if instance.role == MemberRole::Primary {
-        provision::update(&programs, &instance)?;
+        provision::update(&programs, instance)?;
     }
-    Ok((programs, instance))
-}
-
-fn read_spec(path: &Path) -> Result<PostgresInstance, Fault> {
-    let text = fs::read(path).map_err(|e| fault("cannot read", path, &e))?;
-    serde_json::from_slice(&text)
-        .map_err(|e| Fault::new(format!("cannot understand `{}`: {e}", path.display())))
+    Ok(programs)
 }
 
 /// A fault about a file or directory.
