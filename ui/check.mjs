@@ -37,9 +37,9 @@ const SIZES = [
 const SAYS = {
   calm: ["Everything is up.", "app/1", "main/2", "10 rules watch", "blocked GET /search"],
   trouble: ["app/2 and main/2 are down", "2 alerts fire", "its process does not run", "gets no reads", "certificate of localhost"],
-  quiet: ["no traffic just now", "No request was answered in this time."],
-  empty: ["Nothing has been read yet", "no reading yet", "Nothing has happened since"],
-  stopped: ["Readings have stopped", "5 min 12 s old", "not live"],
+  quiet: ["no traffic just now", "No request was answered in this time.", "main/2"],
+  empty: ["Nothing has been read yet; the first", "no reading yet", "Nothing has happened since"],
+  stopped: ["Readings have stopped", "Not known since", "5 min 12 s old", "not live"],
   refusing: ["got an error", "query took longer"],
 };
 
@@ -129,7 +129,7 @@ try {
 
     // The monitor goes away and comes back; the page says so and keeps what it had.
     mock.scenario = "unreachable";
-    await settled(page, ["The monitor does not answer", "not live"], where);
+    await settled(page, ["The monitor does not answer", "not live", "Not known since"], where);
     expect(await page.getByText("app/1").first().isVisible(), "the last numbers stay");
     await accessible(page, `${where}, unreachable`);
     await shot(page, "wide-unreachable");

@@ -8,14 +8,14 @@ import { Drawing } from "./parts/drawing.tsx";
 import { Events } from "./parts/events.tsx";
 import { Header, Notices, Vitals } from "./parts/header.tsx";
 import { Certificates, Databases, Servers } from "./parts/tables.tsx";
-import { start } from "./state.ts";
+import { staleness, start } from "./state.ts";
 import { startTheme } from "./theme.ts";
 
 function Page() {
   return (
     <>
       <Header />
-      <main>
+      <main class={staleness.value === null ? "" : "old"}>
         <Notices />
         <Vitals />
         <Drawing />

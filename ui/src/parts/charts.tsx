@@ -6,7 +6,7 @@ import uPlot from "uplot";
 import { count, duration, percent, rate, tick, clock, date, type Maybe } from "../format.ts";
 import { RANGES, charts, type Chart } from "../promql.ts";
 import { summary } from "../series.ts";
-import { choose, drawn, drawnRange, range, staleness, type Drawn } from "../state.ts";
+import { choose, drawn, drawnRange, live, range, type Drawn } from "../state.ts";
 import { colour, painted } from "../theme.ts";
 import { Empty, Panel } from "./basics.tsx";
 
@@ -24,7 +24,7 @@ const WRITE: Record<Chart["unit"], (n: Maybe) => string> = {
 export function Charts() {
   const waiting = drawnRange.value !== null && drawnRange.value !== range.value;
   return (
-    <Panel id="signals" title="Golden signals" aside={<Ranges />} class={staleness.value ? "old" : ""}>
+    <Panel id="signals" title="Golden signals" aside={<Ranges />}>
       <div class={`charts ${waiting ? "waiting" : ""}`} aria-busy={waiting}>
         {charts(range.value).map((chart) => (
           <ChartCard key={chart.id} chart={chart} drawn={drawn.value.get(chart.id)} />
@@ -62,7 +62,7 @@ function ChartCard({ chart, drawn }: { chart: Chart; drawn: Drawn | undefined })
         <span class="quiet">{time === undefined ? chart.about : hoveredTime(time)}</span>
       </figcaption>
       {nothing ? (
-        <Empty>{chart.empty}</Empty>
+        <Empty>{live.value?.age === null ? "Nothing has been read yet." : chart.empty}</Empty>
       ) : (
         <Canvas chart={chart} drawn={drawn} hover={(i) => (hovered.value = i)} />
       )}

@@ -4,7 +4,7 @@ import type { ComponentChildren, RefObject } from "preact";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { bytes, count, duration, percent, rate, type Maybe } from "../format.ts";
 import { spoken, type Database, type Health, type Judged, type Member, type Server, type View } from "../model.ts";
-import { line, live, staleness } from "../state.ts";
+import { line, live } from "../state.ts";
 import { Empty, Fact, Mark, Panel } from "./basics.tsx";
 
 /** From one node of the drawing to another. */
@@ -29,7 +29,7 @@ export function Drawing() {
   const servers = v.pools.flatMap((p) => p.servers);
   const members = v.databases.flatMap((d) => d.members);
   return (
-    <Panel id="line" title="The line" aside={<Legend />} class={staleness.value ? "old" : ""}>
+    <Panel id="line" title="The line" aside={<Legend />}>
       <div class="paper" ref={paper}>
         <Wires paper={paper} wires={wires(v)} />
         <ol class="stages" aria-label={spoken(v)}>
@@ -176,7 +176,7 @@ function Edge({ v }: { v: View }) {
       {v.waf.mode === null ? (
         <Fact name="WAF">off</Fact>
       ) : (
-        <Fact name={v.waf.mode === "block" ? "WAF blocks / s" : "WAF notes / s"} tone={blocked ? "warn" : undefined}>
+        <Fact name={v.waf.mode === "block" ? "WAF blocks / s" : "WAF notes / s"}>
           {rate(v.waf.mode === "block" ? (blocked ?? (v.waf.inspected === null ? null : 0)) : v.waf.detected)}
         </Fact>
       )}

@@ -1,6 +1,6 @@
 import { useEffect, useRef } from "preact/hooks";
 import { ago, clock, count, duration, percent, rate } from "../format.ts";
-import type { View } from "../model.ts";
+import type { Judged, View } from "../model.ts";
 import { alerts, connection, line, live, nowMs, problems, staleness, status } from "../state.ts";
 import { THEMES, setTheme, theme } from "../theme.ts";
 import { Mark } from "./basics.tsx";
@@ -89,17 +89,18 @@ export function Notices() {
 /** The whole status in five seconds. */
 export function Vitals() {
   const v = live.value;
-  const state = status.value;
   const old = staleness.value !== null;
+  const state = old ? notKnown() : status.value;
   useTitle(v, old);
   const servers = v?.pools.flatMap((p) => p.servers) ?? [];
-  const up = servers.filter((s) => s.health === "up" || s.health === "warn").length;
+  const known = servers.filter((s) => s.health !== "unknown");
+  const up = known.filter((s) => s.health !== "down").length;
   const lags = v?.databases.flatMap((d) => d.members).flatMap((m) => (m.role === "replica" && m.lagSeconds !== null ? [m.lagSeconds] : [])) ?? [];
   const lag = lags.length === 0 ? null : Math.max(...lags);
   const firing = alerts.value.filter((a) => a.state === "firing").length;
   const errors = v?.errors ?? null;
   return (
-    <section class={`vitals ${old ? "old" : ""}`} aria-label="Status">
+    <section class="vitals" aria-label="Status">
       <p class={`verdict ${state?.health ?? "unknown"}`} role="status">
         <Mark health={state?.health ?? "unknown"} word={null} />
         <span>{state?.why ?? "Waiting for the monitor…"}</span>
@@ -109,12 +110,21 @@ export function Vitals() {
         <Figure name="errors" value={percent(errors)} bad={errors !== null && errors >= 0.01} />
         <Figure name="p50" value={duration(v?.p50 ?? null)} />
         <Figure name="p99" value={duration(v?.p99 ?? null)} />
-        <Figure name="servers up" value={servers.length ? `${up} / ${servers.length}` : "–"} bad={up < servers.length} />
+        <Figure name="servers up" value={known.length ? `${up} / ${servers.length}` : "–"} bad={up < known.length} />
         <Figure name="replica lag" value={duration(lag)} />
         <Figure name="alerts firing" value={count(firing)} bad={firing > 0} to="#alerts" />
       </dl>
     </section>
   );
+}
+
+/** Old numbers prove nothing about now. */
+function notKnown(): Judged | null {
+  const age = live.value?.age ?? null;
+  const { lastMs, problem } = connection.value;
+  const sinceMs = lastMs === null ? null : problem === null && age !== null ? lastMs - age * 1000 : lastMs;
+  if (sinceMs === null) return null;
+  return { health: "unknown", why: `Not known since ${clock(sinceMs)}. Last: ${status.value?.why ?? "nothing."}` };
 }
 
 function Figure({ name, value, bad, to }: { name: string; value: string; bad?: boolean; to?: string }) {
