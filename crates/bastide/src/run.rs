@@ -30,7 +30,9 @@ pub(crate) fn run(run: &Run) -> Outcome {
         Run::Edge(dirs) => role("edge", dirs, Threads::One, |site| Ok(site.edge), edge::run),
         Run::Database(dirs) => role("database", dirs, Threads::Many, databases, database::run),
         Run::Monitor(dirs) => role("monitor", dirs, Threads::Many, |site| Ok(site.monitor), monitor::run),
-        Run::Agent(dirs) => role("agent", dirs, Threads::One, |_| Ok(()), monitor::agent::run),
+        Run::Agent(dirs) => {
+            role("agent", dirs, Threads::One, |_| Ok(site::Agent::default()), monitor::agent::run)
+        }
         Run::Control(dirs) => control(dirs),
         Run::Postgres(args) => postgres(args),
         Run::Supervisor(args) => supervisor(args),
@@ -60,7 +62,7 @@ fn role<T, W>(
     work: fn(Start<T>) -> W,
 ) -> Outcome
 where
-    T: Serialize + DeserializeOwned + 'static,
+    T: Serialize + DeserializeOwned + Send + Sync + 'static,
     W: Future<Output = Result<(), Fault>>,
 {
     // First of all: inherited descriptors are adopted before others are made.
@@ -95,12 +97,11 @@ where
     Ok(ExitCode::SUCCESS)
 }
 
-/// The revision that control left for a role. The agent has none: it reads the machine.
+/// The revision that control left for a role.
 fn stored<T: DeserializeOwned>(name: &str, run_dir: &Path) -> Result<Revision<T>, Fault> {
     let path = revision_file(run_dir, name);
     let text = match std::fs::read(&path) {
         Ok(text) => text,
-        Err(_) if name == "agent" => br#"{"id":0,"hash":"","made_at_ms":0,"site":null}"#.to_vec(),
         Err(error) => {
             return Err(Fault::new(format!("cannot read the revision `{}`: {error}", path.display()))
                 .hint("`bastide up` writes it; a role on its own takes `--config FILE`"));
@@ -113,7 +114,7 @@ fn stored<T: DeserializeOwned>(name: &str, run_dir: &Path) -> Result<Revision<T>
 }
 
 /// Compiles the file for a role on its own, and again at SIGHUP.
-fn alone<T: Serialize + 'static>(
+fn alone<T: Serialize + Send + Sync + 'static>(
     name: &'static str,
     file: &Path,
     part: fn(Site) -> Result<T, Fault>,
@@ -205,12 +206,9 @@ fn control(dirs: &RoleDirs) -> Outcome {
 }
 
 fn postgres(args: &Postgres) -> Outcome {
-    let text = std::fs::read(&args.spec)
-        .map_err(|e| Fault::new(format!("cannot read `{}`: {e}", args.spec.display())))?;
-    let instance: site::PostgresInstance = serde_json::from_slice(&text)
-        .map_err(|e| Fault::new(format!("`{}` is no member's specification: {e}", args.spec.display())))?;
+    let terminal = crate::terminal::Terminal::new(crate::args::Color::Auto, false);
     // Returns only where it failed: otherwise this process is PostgreSQL now.
-    Err(database::instance::exec(&instance))
+    Err(database::instance::run(&args.spec, &|step| terminal.note(step)))
 }
 
 fn supervisor(args: &Supervisor) -> Outcome {

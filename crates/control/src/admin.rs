@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `POST /apply` | a file with all that was read for it (`Inputs`): make it what runs; 422 with `{"errors": […], "diagnostics": […]}` |
 //! | `GET /site` | everything the site does now |
+//! | `GET /processes` | the supervised processes, for the agent |
 //! | `GET /bans` | bans in force |
 //! | `POST /bans` | `{"net", "duration_ms", "why"}` |
 //! | `DELETE /bans?net=…` | lift one |
@@ -12,7 +13,7 @@
 use crate::bans::Ban;
 use crate::inputs::Inputs;
 use crate::life_of_a_change::Control;
-use crate::{compile, publish};
+use crate::{compile, publish, status};
 use base::Millis;
 use base::events::Event;
 use base::net::IpNet;
@@ -55,6 +56,9 @@ impl Role for Admin {
         Box::pin(async move {
             let answer = match (&request.method, request.path.as_str()) {
                 (&Method::GET, "/site") => Response::json(&self.0.gather().await),
+                (&Method::GET, "/processes") => {
+                    Response::json(&status::processes(&self.0.paths).await.unwrap_or_default())
+                }
                 (&Method::POST, "/apply") => self.apply(&request).await,
                 (&Method::GET, "/bans") => Response::json(&self.bans()),
                 (&Method::POST, "/bans") => self.ban(&request).await,

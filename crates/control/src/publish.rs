@@ -11,16 +11,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The roles that get a part of the site.
-pub const ROLES: &[&str] = &["edge", "database", "monitor"];
-
 /// The parts of a revision, as the roles read them.
-fn parts(revision: &Revision<Site>) -> serde_json::Result<Vec<(&'static str, Value)>> {
+fn parts(paths: &Paths, revision: &Revision<Site>) -> serde_json::Result<Vec<(&'static str, Value)>> {
     fn part<T: Serialize + Clone>(revision: &Revision<Site>, content: &T) -> serde_json::Result<Value> {
         serde_json::to_value(revision.part(content.clone()))
     }
     let site = &revision.site;
     let mut parts = vec![("edge", part(revision, &site.edge)?), ("monitor", part(revision, &site.monitor)?)];
+    let agent = site::Agent { control: Some(paths.socket("control")) };
+    parts.push(("agent", part(revision, &agent)?));
     if let Some(databases) = &site.databases {
         parts.push(("database", part(revision, databases)?));
     }
@@ -35,7 +34,7 @@ pub async fn publish(
     current: Option<&Site>,
     next: &Revision<Site>,
 ) -> Result<Vec<String>, Vec<String>> {
-    let parts = parts(next).map_err(|e| vec![format!("the revision cannot be written: {e}")])?;
+    let parts = parts(paths, next).map_err(|e| vec![format!("the revision cannot be written: {e}")])?;
     let mut agreed = Vec::new();
     let mut errors = Vec::new();
     for (role, part) in &parts {
