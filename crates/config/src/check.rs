@@ -7,12 +7,15 @@ mod routes;
 
 use crate::diagnostic::{Code, quote};
 use crate::keys::alert::Alert;
+use crate::keys::monitor::Log;
 use crate::keys::pool::PoolSource;
 use crate::keys::site::{ListenAddress, PlainHttp};
-use crate::read::{Context, closest, list};
+use crate::read::{Context, Text, closest, list};
 use crate::sections::Sections;
 use crate::span::{Span, Spanned};
 use crate::values::{Name, OneOrMore};
+use std::collections::HashMap;
+use std::hash::Hash;
 
 /// Checks everything that takes more than one table to see.
 pub(crate) fn across(file: &Sections, cx: &mut Context) {
@@ -27,7 +30,7 @@ pub(crate) fn across(file: &Sections, cx: &mut Context) {
 }
 
 /// Reports a name that no table of a section has. `true` where one has.
-fn known(section: &str, name: &Spanned<Name>, file: &Sections, cx: &mut Context) -> bool {
+fn known(section: &'static str, name: &Spanned<Name>, file: &Sections, cx: &mut Context) -> bool {
     if file.names.has(section, name.as_str()) {
         return true;
     }
@@ -35,10 +38,10 @@ fn known(section: &str, name: &Spanned<Name>, file: &Sections, cx: &mut Context)
         return false;
     }
     let names = file.names.of(section);
-    let hint = match (closest(name.as_str(), &names), names.is_empty()) {
+    let hint = match (closest(name.as_str(), names), names.is_empty()) {
         (Some(near), _) => format!("did you mean `{near}`?"),
         (None, true) => format!("add a table `[{section}.{name}]`"),
-        (None, false) => format!("there are {}; or add a table `[{section}.{name}]`", list(&names)),
+        (None, false) => format!("there are {}; or add a table `[{section}.{name}]`", list(names)),
     };
     let what = if section == "database" { "database" } else { section };
     let message = format!("there is no {what} {}", quote(name.as_str()));
@@ -46,8 +49,22 @@ fn known(section: &str, name: &Spanned<Name>, file: &Sections, cx: &mut Context)
     false
 }
 
-fn duplicate(what: String, span: Span, first: Span, hint: &str, cx: &mut Context) {
-    cx.error(Code::Duplicate, span, what).hint(hint).related(first, "the first is here");
+/// Reports everything that stands in a list twice.
+fn duplicates<K: Hash + Eq>(
+    items: impl Iterator<Item = (K, Span)>,
+    what: impl Fn(&K) -> String,
+    hint: &str,
+    cx: &mut Context,
+) {
+    let mut seen: HashMap<K, Span> = HashMap::new();
+    for (item, span) in items {
+        match seen.get(&item) {
+            Some(first) => {
+                cx.error(Code::Duplicate, span, what(&item)).hint(hint).related(*first, "the first is here");
+            }
+            None => drop(seen.insert(item, span)),
+        }
+    }
 }
 
 fn site(file: &Sections, cx: &mut Context) {
@@ -56,12 +73,8 @@ fn site(file: &Sections, cx: &mut Context) {
         cx.error(Code::BadValue, site.domains.span, "the site has no name")
             .hint("write at least one host name: `domains = [\"shop.example\"]`");
     }
-    for (index, domain) in site.domains.iter().enumerate() {
-        if let Some(first) = site.domains[..index].iter().find(|first| first.value == domain.value) {
-            let what = format!("the domain {} stands here twice", quote(&domain.value.0));
-            duplicate(what, domain.span, first.span, "remove one", cx);
-        }
-    }
+    let domains = site.domains.iter().map(|domain| (&domain.value.0, domain.span));
+    duplicates(domains, |domain| format!("the domain {} stands here twice", quote(domain)), "remove one", cx);
     let nowhere = |listen: &Option<Spanned<OneOrMore<ListenAddress>>>| {
         listen.as_ref().filter(|addresses| addresses.is_empty()).map(|addresses| addresses.span)
     };
@@ -100,13 +113,9 @@ fn pools(file: &Sections, cx: &mut Context) {
             known("database", name, file, cx);
         }
         if let PoolSource::Servers(servers) = &pool.source {
-            for (index, server) in servers.iter().enumerate() {
-                let same = servers[..index].iter().find(|first| first.address.value == server.address.value);
-                if let Some(first) = same {
-                    let what = format!("the server `{}` stands here twice", server.address.value);
-                    duplicate(what, server.span, first.span, "remove one, or give it a `weight`", cx);
-                }
-            }
+            let addresses = servers.iter().map(|server| (&server.address.value, server.span));
+            let what = |address: &&base::Address| format!("the server `{address}` stands here twice");
+            duplicates(addresses, what, "remove one, or give it a `weight`", cx);
         }
         variables(pool, file, cx);
     }
@@ -167,17 +176,8 @@ fn waf_and_firewall(file: &Sections, cx: &mut Context) {
             .hint("name the rule files: `rules = [\"./waf/*.conf\"]`");
     }
     let Some(firewall) = &file.firewall else { return };
-    for (index, entry) in firewall.allow.iter().enumerate() {
-        if let Some(first) = firewall.allow[..index].iter().find(|first| first.value == entry.value) {
-            duplicate(
-                "the same entry stands in `allow` twice".to_owned(),
-                entry.span,
-                first.span,
-                "remove one",
-                cx,
-            );
-        }
-    }
+    let entries = firewall.allow.iter().map(|entry| (entry.value.text(), entry.span));
+    duplicates(entries, |entry| format!("`{entry}` stands in `allow` twice"), "remove one", cx);
     if firewall.apply.value && firewall.allow.is_empty() {
         cx.warning(Code::NoEffect, firewall.apply.span, "the firewall lets nobody log in to this machine")
             .hint("add `allow = [\"22/tcp from 203.0.113.0/24\"]` if you use SSH");
@@ -195,22 +195,18 @@ fn monitor(file: &Sections, cx: &mut Context) {
         )
         .hint("name one address of a private network, and see that the firewall guards it");
     }
-    let pools = file.names.of("pool");
     for scrape in monitor.scrape.iter() {
         let job = scrape.job.as_str();
-        if OWN_NAMES.contains(&job) || pools.contains(&job) {
+        if OWN_NAMES.contains(&job) || file.names.has("pool", job) {
             cx.error(Code::Conflict, scrape.job.span, format!("the job `{job}` is scraped already"))
                 .hint("give it another name: a part of Bastide or a pool has this one");
         }
     }
-    let label = |log: &crate::keys::monitor::Log| match &log.name {
+    let label = |log: &Log| match &log.name {
         Some(name) => name.value.0.clone(),
         None => log.path.0.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
     };
-    for (index, log) in monitor.logs.iter().enumerate() {
-        if let Some(first) = monitor.logs[..index].iter().find(|first| label(first) == label(log)) {
-            let what = format!("two logs are called `{}`", label(log));
-            duplicate(what, log.span, first.span, "give one a name of its own: `name = \"…\"`", cx);
-        }
-    }
+    let logs = monitor.logs.iter().map(|log| (label(log), log.span));
+    let what = |label: &String| format!("two logs are called {}", quote(label));
+    duplicates(logs, what, "give one a name of its own: `name = \"…\"`", cx);
 }

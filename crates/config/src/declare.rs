@@ -87,11 +87,30 @@ pub enum Kind {
     },
     /// An inline table.
     Table(&'static TableDoc),
+    /// One of a kind, or a list of them.
+    OneOrMore(Box<Kind>),
     /// Any of several.
     OneOf(Vec<Kind>),
 }
 
 impl Kind {
+    /// The same without an example, for where there is little room.
+    pub fn brief(&self) -> String {
+        match self {
+            Self::Text { what, .. } => (*what).to_owned(),
+            Self::List(item) => format!("a list, each {}", item.brief()),
+            Self::OneOrMore(item) => format!("{}, or a list of these", item.brief()),
+            Self::Map { keys, values } => format!("a table from {keys} to {}", values.brief()),
+            Self::OneOf(kinds) => one_of(kinds.iter().map(Self::brief)),
+            Self::Bool
+            | Self::Integer { .. }
+            | Self::Number
+            | Self::Codes(_)
+            | Self::Choice(_)
+            | Self::Table(_) => self.describe(),
+        }
+    }
+
     /// For messages and the reference: `an integer`, `a list of host names`.
     pub fn describe(&self) -> String {
         match self {
@@ -111,6 +130,7 @@ impl Kind {
                     false => format!("a table `{{ {} = … }}`", shown.join(" = …, ")),
                 }
             }
+            Self::OneOrMore(item) => format!("{}, or a list of these", item.describe()),
             Self::OneOf(kinds) => one_of(kinds.iter().map(Kind::describe)),
         }
     }

@@ -220,23 +220,36 @@ fn printable_char(c: char) -> char {
 fn locate(source: &Source, masked: &[Span], span: Span) -> (usize, usize, Snippet) {
     let index = source.line_of(span.start);
     let line = source.line(index);
-    let hidden = |at: usize| masked.iter().any(|mask| mask.start <= at && at < mask.end);
-    let shown = |(at, c): (usize, char)| if hidden(line.start + at) { '*' } else { printable_char(c) };
-    let text: Vec<char> = source.text[line.start..line.end].char_indices().map(shown).collect();
     let start = span.start.min(line.end);
-    let before = source.text[line.start..start].chars().count();
-    let width = source.text[start..span.end.clamp(start, line.end)].chars().count().max(1);
+    let column = source.text[line.start..start].chars().count();
+    let meant = source.text[start..span.end.clamp(start, line.end)].chars().take(SNIPPET_CHARS).count();
 
-    let skip = if text.len() <= SNIPPET_CHARS { 0 } else { before.saturating_sub(SNIPPET_CHARS / 4) };
-    let mut shown: String = text.iter().skip(skip).take(SNIPPET_CHARS).collect();
-    let mut caret = before - skip;
-    if skip > 0 {
-        shown.insert(0, '…');
+    let window = window(source, line, start);
+    let masks: Vec<&Span> =
+        masked.iter().filter(|mask| mask.start < window.end && window.start < mask.end).collect();
+    let hidden = |at: usize| masks.iter().any(|mask| mask.start <= at && at < mask.end);
+    let show = |(at, c): (usize, char)| if hidden(window.start + at) { '*' } else { printable_char(c) };
+    let mut text: String = source.text[window.start..window.end].char_indices().map(show).collect();
+    let mut caret = source.text[window.start..start].chars().count();
+    if window.start > line.start {
+        text.insert(0, '…');
         caret += 1;
     }
-    if skip + SNIPPET_CHARS < text.len() {
-        shown.push('…');
+    if window.end < line.end {
+        text.push('…');
     }
-    let width = width.min(SNIPPET_CHARS.saturating_sub(caret)).max(1);
-    (index + 1, before + 1, Snippet { text: shown.trim_end().to_owned(), caret, width })
+    let width = meant.min(SNIPPET_CHARS.saturating_sub(caret)).max(1);
+    (index + 1, column + 1, Snippet { text: text.trim_end().to_owned(), caret, width })
+}
+
+/// The part of a line that is shown: all of it, or so many characters around the place that is meant.
+fn window(source: &Source, line: Span, at: usize) -> Span {
+    let text = &source.text[line.start..line.end];
+    if text.chars().take(SNIPPET_CHARS + 1).count() <= SNIPPET_CHARS {
+        return line;
+    }
+    let before = source.text[line.start..at].char_indices().rev().take(SNIPPET_CHARS / 4).last();
+    let start = line.start + before.map_or(0, |(offset, _)| offset);
+    let after = source.text[start..line.end].char_indices().nth(SNIPPET_CHARS);
+    Span { start, end: after.map_or(line.end, |(offset, _)| start + offset) }
 }

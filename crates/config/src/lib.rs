@@ -56,6 +56,9 @@ use sections::Sections;
 /// Larger files are refused: the largest that a person keeps is far smaller.
 pub const MAX_FILE: usize = 1 << 20;
 
+/// So many findings are told of a file; a file with more is not what was meant.
+pub const MAX_FINDINGS: usize = 1_000;
+
 /// What the file says, complete: defaults are filled in, references lead somewhere.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -105,9 +108,16 @@ pub fn parse(name: &str, text: &str) -> Result<Parsed, Vec<Diagnostic>> {
     let (mut problems, mut masked) = (cx.problems, cx.masked);
     masked.extend(syntax::logins(text));
     problems.sort_by_key(|problem| (problem.span.start, problem.severity));
+    let more = problems.len().saturating_sub(MAX_FINDINGS);
     let failed = problems.iter().any(|problem| problem.severity == Severity::Error);
-    let diagnostics: Vec<Diagnostic> =
-        problems.into_iter().map(|problem| Diagnostic::at(&source, &masked, problem)).collect();
+    let mut diagnostics: Vec<Diagnostic> = problems
+        .into_iter()
+        .take(MAX_FINDINGS)
+        .map(|problem| Diagnostic::at(&source, &masked, problem))
+        .collect();
+    if let Some(last) = diagnostics.last_mut().filter(|_| more > 0) {
+        last.hint = Some(format!("{more} more findings are not shown: correct these first"));
+    }
     match config {
         Some(config) if !failed => {
             Ok(Parsed { config: Config { source, masked, ..config }, warnings: diagnostics })

@@ -162,7 +162,7 @@ impl Context {
     }
 
     /// The least and the greatest value of the key being read.
-    pub(crate) fn range(&self) -> Option<(String, String)> {
+    pub(crate) fn range(&self) -> Option<Ends> {
         Some(self.key?.range?())
     }
 
@@ -341,6 +341,9 @@ impl<'a> TableNode<'a> {
     }
 }
 
+/// The least and the greatest value of a range, as written in the file.
+pub(crate) type Ends = (String, String);
+
 /// One key of a table being read.
 pub struct Field<'n, 'c, T> {
     table: TableNode<'n>,
@@ -349,7 +352,7 @@ pub struct Field<'n, 'c, T> {
     /// The table has a key that is not built yet, so nobody is told to add this one besides.
     excused: bool,
     /// Gives the least and the greatest value when a value is beyond them.
-    pub(crate) check: Option<fn(&T) -> Option<(String, String)>>,
+    pub(crate) check: Option<fn(&T) -> Option<Ends>>,
 }
 
 impl<'n, 'c, T: Value> Field<'n, 'c, T> {
@@ -426,21 +429,25 @@ pub(crate) fn empty<T: Table>(span: Span, cx: &mut Context) -> Option<Spanned<T>
 }
 
 /// The range's ends, where the value is beyond them.
-pub(crate) fn beyond<T: Value + PartialOrd>(value: &T, range: RangeInclusive<T>) -> Option<(String, String)> {
+pub(crate) fn beyond<T: Value + PartialOrd>(value: &T, range: RangeInclusive<T>) -> Option<Ends> {
     (!range.contains(value)).then(|| (range.start().show(), range.end().show()))
 }
 
 /// The name that was probably meant: close enough that a slip of the fingers explains it.
-pub(crate) fn closest<'a>(name: &str, names: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn closest<'a, S: AsRef<str>>(name: &str, names: &'a [S]) -> Option<&'a str> {
     /// Longer names are no slips, and comparing costs the product of the lengths.
     const LONGEST: usize = 64;
-    if name.len() > LONGEST {
+    /// Among more names than these the nearest is nearest by chance.
+    const MOST: usize = 500;
+    if name.len() > LONGEST || names.len() > MOST {
         return None;
     }
     let lower = name.to_lowercase().replace('-', "_");
     let distance = |other: &str| strsim::damerau_levenshtein(&lower, &other.to_lowercase().replace('-', "_"));
-    let (near, edits) =
-        names.iter().map(|other| (*other, distance(other))).min_by_key(|(_, edits)| *edits)?;
+    let (near, edits) = names
+        .iter()
+        .map(|other| (other.as_ref(), distance(other.as_ref())))
+        .min_by_key(|(_, edits)| *edits)?;
     let allowed = (near.chars().count().max(name.chars().count()) / 3).max(1);
     let starts_alike = name.len() >= 4 && near.starts_with(&lower);
     (edits <= allowed || starts_alike).then_some(near)
@@ -459,7 +466,13 @@ pub(crate) fn looks_secret(key: &str) -> bool {
         .any(|word| key.contains(word))
 }
 
-/// Names in back-ticks with commas.
+/// Names in back-ticks with commas; of very many the first.
 pub(crate) fn list<S: AsRef<str>>(names: &[S]) -> String {
-    names.iter().map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ")
+    const SHOWN: usize = 24;
+    let mut text =
+        names.iter().take(SHOWN).map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN {
+        text.push_str(&format!(" and {} more", names.len() - SHOWN));
+    }
+    text
 }

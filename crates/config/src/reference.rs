@@ -112,8 +112,10 @@ fn describe(key: &Key, heading: &str, out: &mut String) {
             let _ = writeln!(out, "- `\"{name}\"`: {meaning}");
         }
     }
-    if !matches!(key.why, "always") {
-        let _ = writeln!(out, "- write it when {}", key.why);
+    match key.why {
+        "always" => {}
+        why if why.starts_with("always") => drop(writeln!(out, "- write it {why}")),
+        why => drop(writeln!(out, "- write it when {why}")),
     }
     let _ = write!(out, "\n```toml,fragment\n{}\n```\n", key.example);
     for doc in tables_of(&kind) {
@@ -125,7 +127,7 @@ fn describe(key: &Key, heading: &str, out: &mut String) {
 fn inline(doc: &TableDoc, out: &mut String) {
     let _ = write!(out, "\n{}\n\n| key | takes | default | |\n|---|---|---|---|\n", wrap(&text(doc.about)));
     for key in doc.keys {
-        let mut takes = (key.kind)().describe();
+        let mut takes = (key.kind)().brief();
         if let Some(range) = key.range {
             let (low, high) = range();
             takes = format!("{takes}, `{low}` to `{high}`");

@@ -100,6 +100,9 @@ fn kind(kind_of: &Kind) -> Value {
             json!({ "type": "string", "enum": names })
         }
         Kind::List(item) => json!({ "type": "array", "items": kind(item) }),
+        Kind::OneOrMore(item) => {
+            json!({ "anyOf": [kind(item), { "type": "array", "items": kind(item) }] })
+        }
         Kind::Map { values, .. } => json!({ "type": "object", "additionalProperties": kind(values) }),
         Kind::Table(doc) => table(doc),
         Kind::OneOf(kinds) => json!({ "anyOf": kinds.iter().map(kind).collect::<Vec<_>>() }),

@@ -6,6 +6,7 @@ use crate::keys::{alert, database, firewall, machine, monitor, pool, route, site
 use crate::read::{Context, Node, NodeKind, Table, TableNode, closest, empty, list};
 use crate::span::{Span, Spanned};
 use crate::values::{Name, read_text};
+use std::collections::{HashMap, HashSet};
 
 /// How a table stands in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,15 +81,24 @@ pub(crate) struct Sections {
 
 /// The names of pools, databases, receivers and so on, as they are written.
 #[derive(Default)]
-pub(crate) struct Names(Vec<(&'static str, String)>);
+pub(crate) struct Names {
+    listed: HashMap<&'static str, Vec<String>>,
+    known: HashSet<(&'static str, String)>,
+}
 
 impl Names {
-    pub(crate) fn of(&self, section: &str) -> Vec<&str> {
-        self.0.iter().filter(|(of, _)| *of == section).map(|(_, name)| name.as_str()).collect()
+    fn add(&mut self, section: &'static str, name: &str) {
+        self.listed.entry(section).or_default().push(name.to_owned());
+        self.known.insert((section, name.to_owned()));
     }
 
-    pub(crate) fn has(&self, section: &str, name: &str) -> bool {
-        self.0.iter().any(|(of, known)| *of == section && known == name)
+    /// In the order of the file.
+    pub(crate) fn of(&self, section: &str) -> &[String] {
+        self.listed.get(section).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn has(&self, section: &'static str, name: &str) -> bool {
+        self.known.contains(&(section, name.to_owned()))
     }
 }
 
@@ -175,7 +185,7 @@ pub(crate) fn homes_of(name: &str, not: &TableDoc) -> Option<String> {
 pub(crate) fn tables_of(kind: &Kind) -> Vec<&'static TableDoc> {
     match kind {
         Kind::Table(doc) => vec![*doc],
-        Kind::List(item) => tables_of(item),
+        Kind::List(item) | Kind::OneOrMore(item) => tables_of(item),
         Kind::Map { values, .. } => tables_of(values),
         Kind::OneOf(kinds) => kinds.iter().flat_map(tables_of).collect(),
         Kind::Bool
@@ -233,7 +243,7 @@ fn named<T>(
                 .hint(format!("write `[{key}.NAME]` above `{name}`, with a name of your choice for `NAME`"));
             break;
         };
-        names.0.push((key, name.to_owned()));
+        names.add(key, name);
         let written: Option<Name> = read_text(name, span, cx);
         let table = TableNode { like, span: inner.span };
         let place = format!("`[{key}.{name}]`");

@@ -43,13 +43,39 @@ fn report(source: &Source, span: Span, message: &str, cx: &mut Context) {
             cx.masked.push(Span { start: line.start + at + 1, end: line.end });
         }
     }
+    if message == "duplicate key" {
+        return duplicate(source, span, cx);
+    }
     let hint = HINTS.iter().find(|(part, _)| message.contains(part)).map(|(_, hint)| (*hint).to_owned());
     cx.error(Code::Syntax, span, format!("not TOML: {message}")).hint = hint;
 }
 
+/// A key or table that stands in the file twice, with the place of the first.
+fn duplicate(source: &Source, span: Span, cx: &mut Context) {
+    let index = source.line_of(span.start);
+    let text = |index: usize| {
+        let line = source.line(index);
+        (line, source.text[line.start..line.end].trim())
+    };
+    let key = &source.text[span.start..span.end];
+    let (_, here) = text(index);
+    let header = here.starts_with('[');
+    let same = |line: &str| match header {
+        true => line == here,
+        false => line.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with(['=', '.'])),
+    };
+    let before = (0..index).rev().map(text).take_while(|(_, line)| header || !line.starts_with('['));
+    let first = before.filter(|(_, line)| same(line)).map(|(span, _)| span).last();
+    let what = if header { here.split('#').next().unwrap_or(here).trim() } else { key };
+    let message = format!("{} stands in the file twice", crate::diagnostic::quote(what));
+    let problem = cx.error(Code::Duplicate, span, message).hint("keep one; several values are a list");
+    if let Some(first) = first {
+        problem.related(first, "the first is here");
+    }
+}
+
 /// What to do about the messages of `toml_edit`, by a part of them.
 const HINTS: &[(&str, &str)] = &[
-    ("duplicate key", "a key or table stands in the file only once; several values are a list"),
     ("string values must be quoted", "text stands in quotes; so do durations and sizes: `drain = \"20s\"`"),
     ("invalid mantissa", "text stands in quotes: `run = \"./app\"`"),
     ("invalid boolean", "text stands in quotes; `true` and `false` do not"),

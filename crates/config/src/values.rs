@@ -412,7 +412,7 @@ impl<T> std::ops::Deref for OneOrMore<T> {
 
 impl<T: Value> Value for OneOrMore<T> {
     fn kind() -> Kind {
-        Kind::OneOf(vec![T::kind(), Kind::List(Box::new(T::kind()))])
+        Kind::OneOrMore(Box::new(T::kind()))
     }
 
     fn read(node: Node<'_>, cx: &mut Context) -> Option<Self> {

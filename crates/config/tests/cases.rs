@@ -37,6 +37,7 @@ fn every_case_is_told_as_expected() {
     for path in cases {
         let expected_path = path.with_extension("txt");
         let found = findings(&path);
+        assert!(!found.contains("5ECRET"), "a secret is shown in {}", path.display());
         if bless {
             fs::write(&expected_path, &found).expect("the folder can be written");
             continue;
@@ -47,6 +48,48 @@ fn every_case_is_told_as_expected() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What programs read, and what a terminal shows, say the same.
+#[test]
+fn findings_are_the_same_in_every_form() {
+    let text = "[site]\nname = \"a\"\nname = \"b\"\n[pool.app]\nrnu = 1\n";
+    let found = config::parse("bastide.toml", text).expect_err("the file is wrong");
+    let json = serde_json::to_value(&found).expect("findings are data");
+    let first = &json[0];
+    assert_eq!(first["severity"], "error");
+    assert_eq!(first["code"], "duplicate");
+    assert_eq!((&first["line"], &first["column"]), (&3.into(), &1.into()));
+    assert_eq!(first["span"], serde_json::json!({ "start": 18, "end": 22 }));
+    assert_eq!(first["related"][0]["line"], 2);
+    assert_eq!(json[1]["code"], "unknown-key");
+    assert_eq!(json[1]["hint"], "did you mean `run`?");
+    for finding in &found {
+        let coloured = finding.render(true);
+        assert!(coloured.contains("\x1b["));
+        let plain: String = coloured
+            .split('\x1b')
+            .map(|part| {
+                part.strip_prefix('[').and_then(|part| part.split_once('m')).map_or(part, |(_, rest)| rest)
+            })
+            .collect();
+        assert_eq!(plain, finding.render(false));
+    }
+}
+
+#[test]
+fn the_name_of_the_site() {
+    let route = "[[route]]\nfiles = \".\"\n";
+    let name = |file: &str, site: &str| {
+        let text = format!("{site}{route}");
+        config::parse(file, &text).expect("the file is right").config.name()
+    };
+    assert_eq!(name("bastide.toml", ""), "bastide");
+    assert_eq!(name("/srv/my shop.toml", ""), "my-shop");
+    assert_eq!(name("x", "[site]\nname = \"shop\"\n"), "shop");
+    assert_eq!(name("x", "[site]\ndomains = [\"*.shop.example\", \"b.example\"]\n"), "shop.example");
+    assert_eq!(name("x", "[site]\ndomains = [\"2001:db8::1\"]\n"), "2001-db8--1");
+    assert_eq!(name("..", ""), "site");
 }
 
 /// No text makes the parser panic: every case with bytes cut off, removed,

@@ -65,7 +65,7 @@ fn accepted(file: &str) -> Result<(), String> {
 fn inline_tables(kind: &Kind) -> Vec<&'static TableDoc> {
     match kind {
         Kind::Table(doc) => vec![*doc],
-        Kind::List(item) => inline_tables(item),
+        Kind::List(item) | Kind::OneOrMore(item) => inline_tables(item),
         Kind::Map { values, .. } => inline_tables(values),
         Kind::OneOf(kinds) => kinds.iter().flat_map(inline_tables).collect(),
         _ => Vec::new(),

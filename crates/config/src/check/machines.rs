@@ -1,6 +1,6 @@
 //! `[machine.NAME]`: everything runs somewhere, and only once where it can only once.
 
-use super::{duplicate, known};
+use super::{duplicates, known};
 use crate::diagnostic::Code;
 use crate::keys::database::DatabaseSource;
 use crate::keys::machine::Part;
@@ -14,17 +14,17 @@ pub(super) fn check(file: &Sections, cx: &mut Context) {
     if file.names.of("machine").is_empty() {
         return;
     }
-    for (index, machine) in file.machines.iter().enumerate() {
-        let before = &file.machines[..index];
-        if let Some(first) = before.iter().find(|first| first.address.value == machine.address.value) {
-            let what = format!("two machines have the address `{}`", machine.address.value);
-            duplicate(what, machine.address.span, first.address.span, "one machine has one table", cx);
-        }
-        for (at, part) in machine.runs.iter().enumerate() {
-            if let Some(first) = machine.runs[..at].iter().find(|first| first.value == part.value) {
-                let what = format!("`{}` stands in `runs` twice", part.value.text());
-                duplicate(what, part.span, first.span, "remove one", cx);
-            }
+    let addresses = file.machines.iter().map(|machine| (machine.address.value, machine.address.span));
+    duplicates(
+        addresses,
+        |at| format!("two machines have the address `{at}`"),
+        "one machine has one table",
+        cx,
+    );
+    for machine in &file.machines {
+        let parts = machine.runs.iter().map(|part| (part.value.text(), part.span));
+        duplicates(parts, |part| format!("`{part}` stands in `runs` twice"), "remove one", cx);
+        for part in machine.runs.iter() {
             exists(part, file, cx);
         }
     }

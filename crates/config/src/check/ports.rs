@@ -5,6 +5,7 @@ use crate::keys::site::ListenAddress;
 use crate::read::Context;
 use crate::sections::Sections;
 use crate::span::Span;
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 struct Listener {
@@ -15,14 +16,18 @@ struct Listener {
 
 pub(super) fn check(file: &Sections, cx: &mut Context) {
     let listeners = listeners(file);
-    for (index, later) in listeners.iter().enumerate() {
-        if let Some(first) = listeners[..index].iter().find(|first| overlap(first, later)) {
-            let port = later.at.first().map_or(0, SocketAddr::port);
+    let mut by_port: HashMap<u16, Vec<&Listener>> = HashMap::new();
+    for later in &listeners {
+        let port = later.at.first().map_or(0, SocketAddr::port);
+        let others = by_port.entry(port).or_default();
+        if let Some(first) = others.iter().find(|first| overlap(first, later)) {
             let message = format!("{} and {} both listen on port {port}", first.what, later.what);
             let problem = cx.error(Code::Conflict, later.span, message).hint("give one another port");
             if first.span != Span::default() {
                 problem.related(first.span, format!("{} is here", first.what));
             }
+        } else {
+            others.push(later);
         }
     }
 }

@@ -5,15 +5,20 @@ use crate::diagnostic::{Code, quote};
 use crate::keys::route::{Action, Route};
 use crate::read::Context;
 use crate::sections::Sections;
+use std::collections::HashSet;
+
+/// Each route is compared with all before it; with more routes than this that is not done.
+const COMPARED: usize = 2_000;
 
 pub(super) fn check(file: &Sections, cx: &mut Context) {
     nothing_served(file, cx);
+    let few = file.routes.len() <= COMPARED;
     for (index, route) in file.routes.iter().enumerate() {
         if let Action::Pool(pool) = &route.action {
             known("pool", pool, file, cx);
         }
         foreign_host(route, file, cx);
-        if let Some(first) = file.routes[..index].iter().find(|first| covers(first, route)) {
+        if let Some(first) = file.routes[..index].iter().find(|first| few && covers(first, route)) {
             cx.warning(Code::NoEffect, route.span, "this route is never reached")
                 .hint("the first route that matches wins: put the narrower one first")
                 .related(first.span, "this one takes all its requests");
@@ -23,16 +28,18 @@ pub(super) fn check(file: &Sections, cx: &mut Context) {
     if file.routes.len() < file.routes_written || cx.partial {
         return;
     }
-    for pool in &file.pools {
-        let used =
-            |route: &Route| matches!(&route.action, Action::Pool(name) if name.value == pool.name.value);
-        if !file.routes.iter().any(|route| used(route)) {
-            let message = format!("no route leads to the pool {}", quote(pool.name.as_str()));
-            cx.warning(Code::NoEffect, pool.name.span, message).hint(format!(
-                "add a `[[route]]` with `pool = \"{}\"`, or remove the pool",
-                pool.name.as_str()
-            ));
-        }
+    let used: HashSet<&str> = file
+        .routes
+        .iter()
+        .filter_map(|route| match &route.action {
+            Action::Pool(name) => Some(name.as_str()),
+            Action::Files(_) | Action::Redirect(_) => None,
+        })
+        .collect();
+    for pool in file.pools.iter().filter(|pool| !used.contains(pool.name.as_str())) {
+        let message = format!("no route leads to the pool {}", quote(pool.name.as_str()));
+        cx.warning(Code::NoEffect, pool.name.span, message)
+            .hint(format!("add a `[[route]]` with `pool = \"{}\"`, or remove the pool", pool.name.as_str()));
     }
 }
 

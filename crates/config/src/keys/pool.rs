@@ -24,16 +24,16 @@ table! {
     why "Bastide should start the web servers"; example r#"run = "./shop --port $PORT""#;
 
     /// How many processes of `run`.
-    optional instances: u16, in 1..=256;
-    why "the program uses one processor each, or one must be able to fail (default 1)"; example r#"instances = 2"#;
+    default instances: u16 = defaults::INSTANCES, in 1..=256;
+    why "the program uses one processor, or one must be able to fail"; example r#"instances = 2"#;
 
     /// Variables added to the web servers' environment.
     default env: Pairs<EnvName, TextOrSecret> = Pairs(vec![]);
     why "the program is configured by its environment"; example r#"env = { LOG = "info", API_TOKEN = { env = "API_TOKEN" } }"#;
 
-    /// The folder in which `run` starts.
+    /// The folder in which `run` starts. Absent: the folder of this file.
     optional cwd: FilePath;
-    why "the program looks for its files beside itself (default: the folder of this file)"; example r#"cwd = "./app""#;
+    why "the program looks for its files in its own folder"; example r#"cwd = "./app""#;
 
     /// The database whose URL the web servers get as `DATABASE_URL`. Absent: the only one there is.
     optional database: Name;
@@ -106,11 +106,10 @@ impl Pool {
         let keys = PoolKeys::read_table(table, cx)?;
         let place = cx.place.clone();
         let given = |name: &str| table.like.contains_key(name);
-        if let (Some(run), Some(servers)) = (&keys.run, &keys.servers) {
+        if let (Some(_), Some(servers)) = (&keys.run, &keys.servers) {
             cx.error(Code::Conflict, servers.span, format!("{place} has both `run` and `servers`"))
                 .hint("make two pools: one that is started here, one that runs elsewhere")
                 .related(table.key_span("run"), "the other is here");
-            let _ = run;
             return None;
         }
         for key in ["instances", "env", "cwd", "database", "stop_timeout"] {
@@ -129,7 +128,7 @@ impl Pool {
                 .hint("leave it out of `env`; the program reads it, or `run` hands it over as `$PORT`");
             return None;
         }
-        let instances = keys.instances.as_ref().map_or(defaults::INSTANCES, |given| given.value);
+        let instances = keys.instances.value;
         let source = match (keys.run.clone(), keys.servers.clone()) {
             (Some(command), _) => PoolSource::Run { command, instances },
             (None, Some(servers)) if servers.is_empty() => {
