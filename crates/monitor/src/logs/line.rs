@@ -29,18 +29,14 @@ pub(crate) fn parse(format: LogFormat, line: &[u8]) -> Option<Entry> {
 struct Ours {
     status: u16,
     #[serde(default)]
-    sent_bytes: u64,
+    bytes: u64,
     #[serde(default)]
     duration_ms: Option<f64>,
 }
 
 fn ours(line: &[u8]) -> Option<Entry> {
     let read: Ours = serde_json::from_slice(line).ok()?;
-    Some(Entry {
-        code: read.status,
-        sent_bytes: read.sent_bytes,
-        duration_s: read.duration_ms.map(|ms| ms / 1e3),
-    })
+    Some(Entry { code: read.status, sent_bytes: read.bytes, duration_s: read.duration_ms.map(|ms| ms / 1e3) })
 }
 
 /// Apache's `LogFormat "%h %l %u %t \"%r\" %>s %b …"` (mod_log_config) and nginx'
@@ -147,12 +143,12 @@ mod tests {
             LogFormat::Bastide,
             &[
                 (
-                    r#"{"at_ms":1,"status":200,"sent_bytes":12,"duration_ms":1.5,"path":"/"}"#,
+                    r#"{"at_ms":1,"status":200,"bytes":12,"duration_ms":1.5,"path":"/"}"#,
                     Some((200, 12, Some(0.0015))),
                 ),
                 (r#"{"status":404}"#, Some((404, 0, None))),
                 (r#"{"status":"200"}"#, None),
-                (r#"{"status":200,"sent_bytes":-1}"#, None),
+                (r#"{"status":200,"bytes":-1}"#, None),
                 (r#"{"status":20"#, None),
                 ("null", None),
             ],

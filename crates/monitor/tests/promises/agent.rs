@@ -1,0 +1,39 @@
+//! The agent's admin socket, scraped by the monitor.
+
+use crate::common::{Home, admin, site, until};
+use base::Address;
+use role::Shutdown;
+
+#[test]
+fn the_hosts_readings_reach_the_api() {
+    let home = Home::new();
+    let shutdown = Shutdown::manual();
+    let start = home.start("agent", site::Agent::default(), &shutdown);
+    let thread = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(monitor::agent::run(start))
+    });
+    let socket = home.run().join("agent.sock");
+    let text = until("the agent answers", || {
+        let (status, body) = admin(&socket, "GET", "/metrics", "").ok()?;
+        (status == 200).then(|| String::from_utf8(body).unwrap())
+    });
+    assert!(text.contains("node_cpu_seconds_total{cpu=\"0\",mode=\"idle\"}"), "{text}");
+
+    let mut site = site();
+    site.targets = vec![site::Target {
+        job: "agent".into(),
+        instance: "agent".into(),
+        address: Address::Unix(socket),
+        tls: false,
+        path: "/metrics".into(),
+    }];
+    let monitor = home.monitor(site);
+    until("memory", || monitor.value("node_memory_MemTotal_bytes{job=\"agent\"}").filter(|v| *v > 1e6));
+    until("all collectors work", || {
+        monitor.value("min(node_scrape_collector_success)").filter(|v| *v == 1.0)
+    });
+    monitor.stop();
+    shutdown.drain();
+    thread.join().unwrap().unwrap();
+}

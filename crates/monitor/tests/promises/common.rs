@@ -1,0 +1,288 @@
+//! A monitor in this process, targets and receivers that a test speaks for, and
+//! a plain HTTP client.
+
+use base::{Address, Bytes, Millis, RevisionId, Secret};
+use monitor_alert::settings::{Alert, Receiver, Recording, Settings};
+use role::{Events, Fault, Listeners, Registry, Shutdown, Start};
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// What a test waits for happens within this, or the test fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until `look` gives something.
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < PATIENCE, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A request as a server saw it.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+/// An HTTP server whose answers a test decides.
+pub(crate) struct Fake {
+    pub(crate) address: SocketAddr,
+    answer: Arc<Mutex<(u16, String)>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl Fake {
+    pub(crate) fn new(body: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let answer = Arc::new(Mutex::new((200, body.to_owned())));
+        let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
+        let (shown, noted) = (answer.clone(), seen.clone());
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (shown, noted) = (shown.clone(), noted.clone());
+                std::thread::spawn(move || serve(stream, &shown, &noted));
+            }
+        });
+        Self { address, answer, seen }
+    }
+
+    pub(crate) fn say(&self, status: u16, body: &str) {
+        *self.answer.lock().unwrap() = (status, body.to_owned());
+    }
+
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    pub(crate) fn target(&self, instance: &str) -> site::Target {
+        site::Target {
+            job: "app".into(),
+            instance: instance.into(),
+            address: Address::Ip(self.address),
+            tls: false,
+            path: "/metrics".into(),
+        }
+    }
+}
+
+fn serve(stream: TcpStream, answer: &Mutex<(u16, String)>, seen: &Mutex<Vec<Seen>>) -> Option<()> {
+    let mut reader = BufReader::new(stream.try_clone().ok()?);
+    let (mut head, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        if line.trim().is_empty() {
+            break;
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().ok()?;
+        }
+        head.push_str(&line);
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    seen.lock().unwrap().push(Seen { head, body });
+    let (status, text) = answer.lock().unwrap().clone();
+    let length = text.len();
+    write!(&stream, "HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{text}").ok()
+}
+
+/// The directories of a monitor; it can be started on them several times.
+pub(crate) struct Home {
+    pub(crate) dir: tempfile::TempDir,
+}
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["run", "state", "state/log"] {
+            std::fs::create_dir_all(dir.path().join(name)).unwrap();
+        }
+        Self { dir }
+    }
+
+    pub(crate) fn run(&self) -> PathBuf {
+        self.dir.path().join("run")
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    pub(crate) fn start<T>(&self, role: &'static str, site: T, shutdown: &Shutdown) -> Start<T> {
+        let registry = Arc::new(Registry::default());
+        Start {
+            role,
+            revision: revision(1, site),
+            listeners: Listeners::default(),
+            run_dir: self.run(),
+            state_dir: self.state(),
+            events: Events::open(role, &self.state(), &registry),
+            registry,
+            shutdown: shutdown.clone(),
+        }
+    }
+
+    /// Starts a monitor and waits until it is ready.
+    pub(crate) fn monitor(&self, site: site::Monitor) -> Running {
+        let shutdown = Shutdown::manual();
+        let start = self.start("monitor", site, &shutdown);
+        let thread = std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            runtime.block_on(monitor::run(start))
+        });
+        let socket = self.run().join("monitor.sock");
+        let address = until("the monitor listens", || {
+            assert!(!thread.is_finished(), "the monitor did not start");
+            let status = admin(&socket, "GET", "/status", "").ok()?.1;
+            let status: Value = serde_json::from_slice(&status).ok()?;
+            status["listening"][0].as_str()?.parse().ok()
+        });
+        Running { address, socket, shutdown, thread: Some(thread) }
+    }
+}
+
+pub(crate) fn revision<T>(id: u64, site: T) -> site::Revision<T> {
+    site::Revision { id: RevisionId(id), hash: format!("h{id}"), made_at_ms: 0, site }
+}
+
+/// A monitor that runs.
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    pub(crate) socket: PathBuf,
+    shutdown: Shutdown,
+    thread: Option<std::thread::JoinHandle<Result<(), Fault>>>,
+}
+
+impl Running {
+    /// Drains it and waits for its end.
+    pub(crate) fn stop(mut self) {
+        self.shutdown.drain();
+        self.thread.take().unwrap().join().unwrap().unwrap();
+    }
+
+    pub(crate) fn get(&self, target: &str) -> (u16, String, Vec<u8>) {
+        exchange(TcpStream::connect(self.address).unwrap(), "GET", target, "", "")
+    }
+
+    pub(crate) fn post_form(&self, target: &str, form: &str) -> (u16, String, Vec<u8>) {
+        let kind = "content-type: application/x-www-form-urlencoded\r\n";
+        exchange(TcpStream::connect(self.address).unwrap(), "POST", target, kind, form)
+    }
+
+    pub(crate) fn json(&self, target: &str) -> Value {
+        let (status, _, body) = self.get(target);
+        assert_eq!(status, 200, "{target}: {}", String::from_utf8_lossy(&body));
+        serde_json::from_slice(&body).unwrap()
+    }
+
+    pub(crate) fn admin(&self, method: &str, path: &str, body: &str) -> (u16, Vec<u8>) {
+        admin(&self.socket, method, path, body).unwrap()
+    }
+
+    /// The value of an instant query that gives one series; none where it gives none.
+    pub(crate) fn value(&self, query: &str) -> Option<f64> {
+        let answer = self.json(&format!("/api/v1/query?query={}", encode(query)));
+        let result = answer["data"]["result"].as_array().unwrap();
+        assert!(result.len() <= 1, "{query}: {answer}");
+        Some(result.first()?["value"][1].as_str().unwrap().parse().unwrap())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.shutdown.drain();
+    }
+}
+
+pub(crate) fn admin(socket: &Path, method: &str, path: &str, body: &str) -> std::io::Result<(u16, Vec<u8>)> {
+    let stream = std::os::unix::net::UnixStream::connect(socket)?;
+    let (status, _, body) = exchange(stream, method, path, "", body);
+    Ok((status, body))
+}
+
+fn exchange(
+    mut stream: impl Read + Write,
+    method: &str,
+    target: &str,
+    headers: &str,
+    body: &str,
+) -> (u16, String, Vec<u8>) {
+    let length = body.len();
+    let request = format!(
+        "{method} {target} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let end = answer.windows(4).position(|w| w == b"\r\n\r\n").expect("a head");
+    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, head.to_ascii_lowercase(), answer[end + 4..].to_vec())
+}
+
+/// A GET without a monitor at hand.
+pub(crate) fn get(address: SocketAddr, target: &str) -> (u16, String, Vec<u8>) {
+    exchange(TcpStream::connect(address).unwrap(), "GET", target, "", "")
+}
+
+impl Running {
+    /// A GET with further header lines.
+    pub(crate) fn get_with(&self, target: &str, headers: &str) -> (u16, String, Vec<u8>) {
+        exchange(TcpStream::connect(self.address).unwrap(), "GET", target, headers, "")
+    }
+}
+
+pub(crate) fn encode(text: &str) -> String {
+    text.bytes()
+        .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .collect()
+}
+
+/// A site with a short interval and nothing in it.
+pub(crate) fn site() -> site::Monitor {
+    site::Monitor {
+        listen: vec!["127.0.0.1:0".parse().unwrap()],
+        targets: Vec::new(),
+        scrape_interval: Millis(200),
+        logs: Vec::new(),
+        alert: Settings { interval: Millis(200), ..Settings::default() },
+        retention: Millis::from_secs(86_400),
+        retention_bytes: Bytes(0),
+        line: site::Line { site: "shop".into(), ..Default::default() },
+    }
+}
+
+pub(crate) fn recording(record: &str, expr: &str) -> Recording {
+    Recording { record: record.into(), expr: expr.into() }
+}
+
+pub(crate) fn alert(name: &str, expr: &str, hold_ms: u64) -> Alert {
+    Alert {
+        name: name.into(),
+        expr: expr.into(),
+        hold: Millis(hold_ms),
+        labels: vec![("severity".into(), "page".into())],
+        annotations: vec![("summary".into(), "{{ $labels.instance }} says {{ $value }}".into())],
+        to: vec!["ops".into()],
+    }
+}
+
+pub(crate) fn receiver(fake: &Fake) -> Receiver {
+    Receiver {
+        name: "ops".into(),
+        webhook: Secret::new(format!("http://user:secret@{}/hook?a=b", fake.address)),
+        repeat: Millis::from_secs(3_600),
+    }
+}

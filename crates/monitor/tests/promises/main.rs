@@ -1,0 +1,7 @@
+//! The monitor end to end: real sockets, targets and receivers that a test speaks for.
+
+mod agent;
+mod alerts;
+mod common;
+mod logs;
+mod scrape_and_query;
