@@ -14,6 +14,12 @@ fn settings() -> Settings {
     Settings { block: Millis(600_000), out_of_order: Millis(60_000), ..Settings::default() }
 }
 
+/// A directory in memory where there is one: syncing to a disk would take most of the time.
+fn fast_dir() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
+}
+
 fn series(number: usize) -> Labels {
     Labels::from_pairs([("__name__", "up".to_owned()), ("n", number.to_string())])
 }
@@ -62,7 +68,7 @@ fn copy(from: &Path, to: &Path) {
 /// they are, without a close.
 #[test]
 fn what_was_acknowledged_survives_a_kill() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = fast_dir();
     let (store, _) = Store::open(dir.path(), settings(), NOW).unwrap();
     let mut acknowledged = 0;
     for minute in 0..45 {
@@ -71,7 +77,7 @@ fn what_was_acknowledged_survives_a_kill() {
         if minute % 4 == 0 {
             store.maintain(now_ms).unwrap();
         }
-        let killed = tempfile::tempdir().unwrap();
+        let killed = fast_dir();
         copy(dir.path(), killed.path());
         let (reopened, report) = Store::open(killed.path(), settings(), now_ms).unwrap();
         assert_eq!(report.damage, []);
@@ -85,7 +91,7 @@ fn what_was_acknowledged_survives_a_kill() {
 
 #[test]
 fn a_log_cut_at_any_byte_of_its_last_record_loses_that_record_alone() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = fast_dir();
     let (store, _) = Store::open(dir.path(), settings(), NOW).unwrap();
     append(&store, 3, NOW, 1.0);
     append(&store, 3, NOW + 1, f64::from_bits(STALE_BITS));
@@ -95,7 +101,7 @@ fn a_log_cut_at_any_byte_of_its_last_record_loses_that_record_alone() {
     drop(store);
     let whole = fs::read(&log).unwrap();
     for length in before as usize..whole.len() {
-        let cut = tempfile::tempdir().unwrap();
+        let cut = fast_dir();
         copy(dir.path(), cut.path());
         fs::write(cut.path().join("log").join(log.file_name().unwrap()), &whole[..length]).unwrap();
         let (reopened, report) = Store::open(cut.path(), settings(), NOW).unwrap();
@@ -112,7 +118,7 @@ fn a_log_cut_at_any_byte_of_its_last_record_loses_that_record_alone() {
 
 #[test]
 fn a_damaged_record_is_named_and_costs_itself() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = fast_dir();
     let (store, _) = Store::open(dir.path(), settings(), NOW).unwrap();
     append(&store, 3, NOW, 1.0);
     let log = files(&dir.path().join("log"), ".log").pop().unwrap();
@@ -123,7 +129,7 @@ fn a_damaged_record_is_named_and_costs_itself() {
     drop(store);
     let whole = fs::read(&log).unwrap();
     for at in first..second {
-        let damaged = tempfile::tempdir().unwrap();
+        let damaged = fast_dir();
         copy(dir.path(), damaged.path());
         let mut bytes = whole.clone();
         bytes[at] ^= 0xff;
@@ -136,7 +142,7 @@ fn a_damaged_record_is_named_and_costs_itself() {
 
 /// A store with several blocks and a head.
 fn with_blocks() -> (tempfile::TempDir, usize) {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = fast_dir();
     let (store, _) = Store::open(dir.path(), settings(), NOW).unwrap();
     let mut samples = 0;
     for minute in 0..60 {
@@ -155,7 +161,7 @@ fn a_damaged_block_costs_its_block_and_is_named() {
     // A byte in each part of the file: chunk, tables, footer; and cut ones.
     let places: Vec<usize> = (0..whole.len()).step_by(7).chain(whole.len() - 8..whole.len()).collect();
     for place in places {
-        let damaged = tempfile::tempdir().unwrap();
+        let damaged = fast_dir();
         copy(dir.path(), damaged.path());
         let path = damaged.path().join("blocks").join(block.file_name().unwrap());
         let mut bytes = whole.clone();
@@ -182,7 +188,7 @@ fn a_damaged_block_costs_its_block_and_is_named() {
 
 #[test]
 fn a_store_has_one_process() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = fast_dir();
     let (_store, _) = Store::open(dir.path(), settings(), NOW).unwrap();
     let second = Store::open(dir.path(), settings(), NOW).unwrap_err();
     assert!(matches!(second, Error::Locked(_)), "{second}");
@@ -192,7 +198,7 @@ fn a_store_has_one_process() {
 fn limits_are_typed_refusals() {
     let limits =
         Settings { max_series: 3, max_labels: 3, max_label_name: 8, max_label_value: 16, ..settings() };
-    let dir = tempfile::tempdir().unwrap();
+    let dir = fast_dir();
     let (store, _) = Store::open(dir.path(), limits, NOW).unwrap();
     let of = |pairs: &[(&str, &str)]| Labels::from_pairs(pairs.iter().copied());
     let long = "x".repeat(17);
@@ -259,7 +265,7 @@ fn names_values_and_series() {
 
 #[test]
 fn impossible_settings_are_refused() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = fast_dir();
     for settings in [
         Settings { block: Millis(1), ..settings() },
         Settings { out_of_order: Millis(3_600_000), ..settings() },
