@@ -43,6 +43,8 @@ pub(crate) struct ClientStream {
     out_at: usize,
     /// Nothing more is to be read.
     ended: bool,
+    /// A body was out of frame: reading ends in an error.
+    broken: bool,
     /// Fires now and then while we wait for a head; moved, not made, per request.
     timer: Option<Pin<Box<Sleep>>>,
     /// When what we wait for is too late.
@@ -74,6 +76,7 @@ impl ClientStream {
             out: Vec::new(),
             out_at: 0,
             ended: false,
+            broken: false,
             timer: None,
             deadline: None,
             head_timeout,
@@ -101,8 +104,8 @@ impl ClientStream {
 
     /// Shows newly read bytes to the guard; what may not go on yet is taken back
     /// out of `buf`.
-    fn inspect(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
-        let Some(guard) = &mut self.guard else { return Ok(()) };
+    fn inspect(&mut self, buf: &mut ReadBuf<'_>, before: usize) {
+        let Some(guard) = &mut self.guard else { return };
         let fresh_start = self.held.is_empty();
         let scan = if fresh_start {
             guard.scan(&buf.filled()[before..])
@@ -125,13 +128,12 @@ impl ClientStream {
             // In a body: there is a request already, whose body ends in an error.
             Scan::Refused(_, Refusal::Chunk) => {
                 self.connection.note_body_refusal(Refusal::Chunk);
+                self.connection.worker.edge.refused_connection(self.connection.peer, Refusal::Chunk);
                 self.held = Vec::new();
-                self.ended = true;
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "chunked body out of frame"));
+                self.broken = true;
             }
             Scan::Refused(_, refusal) => self.refuse(refusal),
         }
-        Ok(())
     }
 
     /// Puts the stand-in in place of the head that was refused.
@@ -181,6 +183,10 @@ impl AsyncRead for ClientStream {
             if this.deliver(buf) {
                 return Poll::Ready(Ok(()));
             }
+            if this.broken {
+                let why = "the chunked body is out of frame";
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
+            }
             if this.ended {
                 // Not the end of the stream: the engine would take the client for gone.
                 return Poll::Pending;
@@ -198,7 +204,7 @@ impl AsyncRead for ClientStream {
                         let mut copy = vec![0; held.len()];
                         let mut again = ReadBuf::new(&mut copy);
                         again.put_slice(&held);
-                        this.inspect(&mut again, 0)?;
+                        this.inspect(&mut again, 0);
                         this.out.splice(..0, again.filled().iter().copied());
                         continue;
                     }
@@ -222,7 +228,7 @@ impl AsyncRead for ClientStream {
                         return Poll::Ready(Ok(()));
                     }
                     this.connection.progress();
-                    this.inspect(buf, before)?;
+                    this.inspect(buf, before);
                     if this.held.is_empty() {
                         this.deadline = None;
                     }
@@ -285,7 +291,7 @@ impl AsyncWrite for ClientStream {
             this.timer = None;
         }
         let mid_message = this.guard.as_ref().is_some_and(Guard::mid_message);
-        if !this.ended && !mid_message {
+        if !this.ended && !this.broken && !mid_message {
             return Poll::Ready(Ok(()));
         }
         // The client is still sending: read on for a moment, into nowhere.

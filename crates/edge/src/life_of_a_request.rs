@@ -56,7 +56,10 @@ pub(crate) async fn answer(
             return response;
         }
         Err(answer) => {
-            if let Answer::Refused(refusal) = answer {
+            // A chunk out of frame was counted where it was seen.
+            if let Answer::Refused(refusal) = answer
+                && refusal != Refusal::Chunk
+            {
                 connection.worker.edge.refused(exchange.client, refusal, &parts);
             }
             let lines = headers::lines(&parts);
@@ -137,7 +140,7 @@ async fn serve(
     }
 
     // With what body, and is it an attack?
-    let mut body = take_body(connection, &site, &head, body)?;
+    let mut body = take_body(connection, &site, body)?;
     if route.waf {
         exchange.waf = inspect(connection, &site, &head, client.ip, &mut body).await?;
     }
@@ -165,12 +168,7 @@ async fn serve(
 }
 
 /// The request's body, if its announced length is allowed.
-fn take_body(
-    connection: &Arc<Connection>,
-    site: &Compiled,
-    head: &RequestHead<'_>,
-    body: Incoming,
-) -> Result<RequestBody, Answer> {
+fn take_body(connection: &Arc<Connection>, site: &Compiled, body: Incoming) -> Result<RequestBody, Answer> {
     if body.is_end_stream() {
         return Ok(RequestBody::Empty);
     }
@@ -179,8 +177,7 @@ fn take_body(
     if announced.is_some_and(|length| length > limit) {
         return Err(Answer::Refused(Refusal::BodyTooLarge));
     }
-    // A body that nobody announced (HTTP/2 may leave it open) is measured as it comes.
-    let _ = head;
+    // A body that nobody announced is measured as it comes.
     Ok(RequestBody::stream(None, body, limit, connection))
 }
 
