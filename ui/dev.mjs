@@ -3,6 +3,7 @@
 //
 //   npm run dev                 then http://127.0.0.1:9601/
 //   …/dev/scenario?name=trouble changes what it makes up
+//   MONITOR=http://127.0.0.1:9600 npm run dev    asks a real monitor instead
 
 import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
@@ -244,8 +245,20 @@ function api(path, parameters, scenario) {
     case "/api/v1/rules": return { data: { groups: [{ name: "bastide", rules: RULES.map(([name, query, duration, severity]) => ({ type: "alerting", name, query, duration, labels: { severity }, annotations: {}, health: "ok", state: alerts(scenario).find((a) => a.labels.alertname === name)?.state ?? "inactive" })) }] } };
     case "/api/v1/targets": return { data: { activeTargets: targets(scenario), droppedTargets: [] } };
     case "/api/bastide/v1/line": return LINE;
-    case "/api/bastide/v1/events": return { events: events(scenario) };
+    case "/api/bastide/v1/events": {
+      const kinds = parameters.getAll("kind");
+      return { events: events(scenario).filter((e) => kinds.length === 0 || kinds.includes(e.event)).slice(0, Number(parameters.get("limit") ?? 100)) };
+    }
     default: return undefined;
+  }
+}
+
+async function forward(url, answer) {
+  try {
+    const real = await fetch(new URL(url.pathname + url.search, process.env.MONITOR));
+    answer(real.status, real.headers.get("content-type") ?? "text/plain", Buffer.from(await real.arrayBuffer()));
+  } catch (error) {
+    answer(502, "application/json", JSON.stringify({ status: "error", error: String(error) }));
   }
 }
 
@@ -261,6 +274,7 @@ export function serve(port = 0, scenario = "calm") {
     }
     if (url.pathname.startsWith("/api/")) {
       mock.requests += 1;
+      if (process.env.MONITOR) return forward(url, answer);
       if (mock.scenario === "unreachable") return request.socket.destroy();
       if (mock.scenario === "refusing" && url.pathname.includes("query")) {
         return answer(503, "application/json", JSON.stringify({ status: "error", errorType: "timeout", error: "query took longer than 10 s" }));

@@ -7,7 +7,7 @@ const LIMIT_MS = 10_000;
 /** The monitor does not answer at all, as opposed to answering with an error. */
 export class Unreachable extends Error {}
 
-async function get(path: string, parameters: Record<string, string> = {}): Promise<unknown> {
+async function get(path: string, parameters: Record<string, string> | string[][] = {}): Promise<unknown> {
   const query = new URLSearchParams(parameters).toString();
   let response: Response;
   try {
@@ -55,11 +55,11 @@ export async function range(query: string, grid: { start: number; end: number; s
 
 export const line = async () => (await get("/api/bastide/v1/line")) as Line;
 
-/** The latest events, the newest first. */
-export async function events(limit: number): Promise<Event[]> {
-  const answer = (await get("/api/bastide/v1/events", { limit: String(limit) })) as Event[] | { events: Event[] };
-  const list = Array.isArray(answer) ? answer : answer.events;
-  return [...list].sort((a, b) => b.at_ms - a.at_ms);
+/** The latest events of some kinds (none: of all), the newest first. */
+export async function events(limit: number, kinds: string[]): Promise<Event[]> {
+  const parameters = [["limit", String(limit)], ...kinds.map((kind) => ["kind", kind])];
+  const answer = (await get("/api/bastide/v1/events", parameters)) as { events: Event[] };
+  return [...answer.events].sort((a, b) => b.at_ms - a.at_ms);
 }
 
 export const alerts = async () => (await data<{ alerts: Alert[] }>("/api/v1/alerts")).alerts;

@@ -8,6 +8,17 @@ import type { Health } from "./model.ts";
 export const KINDS = ["WAF", "health", "process", "ban", "alert", "change", "refused"] as const;
 export type Kind = (typeof KINDS)[number];
 
+/** Their names in the event log. */
+export const NAMES: Record<Kind, Event["event"][]> = {
+  WAF: ["waf_match"],
+  health: ["server_health", "member_health"],
+  process: ["process"],
+  ban: ["ban"],
+  alert: ["alert"],
+  change: ["revision"],
+  refused: ["refused"],
+};
+
 export interface Told {
   kind: Kind;
   tone: Health;
@@ -90,7 +101,7 @@ function unknown(event: never): Told {
 }
 
 function labels(pairs: [string, string][]): string {
-  const shown = pairs.filter(([name]) => name !== "severity" && name !== "alertname" && name !== "job");
+  const shown = pairs.filter(([name]) => name !== "severity" && name !== "alertname" && name !== "job" && name !== "instance");
   return shown.length === 0 ? "" : ` (${shown.map(([name, value]) => `${name} ${value}`).join(", ")})`;
 }
 

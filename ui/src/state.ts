@@ -5,11 +5,14 @@ import * as api from "./api.ts";
 import { verdict, view, type Answers, type View } from "./model.ts";
 import { LIVE, RANGES, charts, grid, type LiveName, type Range } from "./promql.ts";
 import { align, times } from "./series.ts";
+import { NAMES, type Kind } from "./events.ts";
 import type { Maybe } from "./format.ts";
 import type { Alert, Event, Line, Rule, Series, Target } from "./types.ts";
 
 const LIVE_EVERY_S = 5;
 const SLOW_EVERY_S = 60;
+/** Events asked for at once. */
+const EVENTS = 200;
 /** Readings are taken every 5 s; after three that are missing, numbers are old. */
 const OLD_AFTER_S = 20;
 
@@ -18,6 +21,8 @@ export const targets = signal<Target[]>([]);
 export const alerts = signal<Alert[]>([]);
 export const rules = signal<Rule[]>([]);
 export const events = signal<Event[] | null>(null);
+/** The kinds of event the reader wants; none means all. */
+export const eventKinds = signal<ReadonlySet<Kind>>(new Set());
 const answers = signal<Answers>({});
 /** Ticks once a second while the page is seen. */
 export const nowMs = signal(Date.now());
@@ -95,9 +100,17 @@ async function refreshLive(): Promise<void> {
     line.value === null ? ask("line", api.line, (l) => (line.value = l)) : Promise.resolve(),
     ask("targets", api.targets, (t) => (targets.value = t)),
     ask("alerts", api.alerts, (a) => (alerts.value = a)),
-    ask("events", () => api.events(500), (e) => (events.value = e)),
   ]);
   answers.value = collected;
+}
+
+async function refreshEvents(): Promise<void> {
+  const kinds = eventKinds.value;
+  const names = [...kinds].flatMap((kind) => NAMES[kind]);
+  await ask("events", () => api.events(EVENTS, names), (e) => {
+    // The reader may have chosen other kinds meanwhile.
+    if (eventKinds.value === kinds) events.value = e;
+  });
 }
 
 async function refreshSlow(): Promise<void> {
@@ -166,6 +179,7 @@ class Repeated {
 }
 
 const liveTask = new Repeated(() => LIVE_EVERY_S, refreshLive);
+const eventTask = new Repeated(() => LIVE_EVERY_S, refreshEvents);
 const slowTask = new Repeated(() => SLOW_EVERY_S, refreshSlow);
 const chartTask = new Repeated(() => range.value.refresh, refreshCharts);
 
@@ -175,17 +189,24 @@ export function choose(next: Range): void {
   void chartTask.now();
 }
 
+export function toggleKind(kind: Kind): void {
+  const next = new Set(eventKinds.value);
+  if (!next.delete(kind)) next.add(kind);
+  eventKinds.value = next;
+  void eventTask.now();
+}
+
 export function start(): void {
   let ticking: ReturnType<typeof setInterval> | undefined;
   const wake = () => {
     clearInterval(ticking);
     if (document.hidden) {
-      for (const task of [liveTask, slowTask, chartTask]) task.pause();
+      for (const task of [liveTask, eventTask, slowTask, chartTask]) task.pause();
       return;
     }
     nowMs.value = Date.now();
     ticking = setInterval(() => (nowMs.value = Date.now()), 1000);
-    for (const task of [liveTask, slowTask, chartTask]) void task.now();
+    for (const task of [liveTask, eventTask, slowTask, chartTask]) void task.now();
   };
   document.addEventListener("visibilitychange", wake);
   wake();

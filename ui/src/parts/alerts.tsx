@@ -5,7 +5,7 @@ import { alerts, nowMs, rules } from "../state.ts";
 import type { Alert, Rule } from "../types.ts";
 import { Empty, Mark, Panel } from "./basics.tsx";
 
-const HIDDEN = new Set(["alertname", "severity", "job"]);
+const HIDDEN = new Set(["alertname", "severity", "job", "instance"]);
 
 export function Alerts() {
   const active = [...alerts.value].sort((a, b) => order(a) - order(b));

@@ -3,22 +3,20 @@
 import { useSignal } from "@preact/signals";
 import { when } from "../format.ts";
 import { KINDS, passes, tell, type Kind } from "../events.ts";
-import { events, nowMs } from "../state.ts";
+import { eventKinds, events, nowMs, toggleKind } from "../state.ts";
 import type { Event, RuleMatch } from "../types.ts";
 import { Empty, Mark, Panel } from "./basics.tsx";
 
 const PAGE = 25;
 
 export function Events() {
-  const kinds = useSignal<ReadonlySet<Kind>>(new Set());
+  const kinds = eventKinds;
   const words = useSignal("");
   const shown = useSignal(PAGE);
   const all = events.value;
   const found = all?.filter((e) => passes(e, kinds.value, words.value)) ?? [];
   const toggle = (kind: Kind) => {
-    const next = new Set(kinds.value);
-    if (!next.delete(kind)) next.add(kind);
-    kinds.value = next;
+    toggleKind(kind);
     shown.value = PAGE;
   };
   return (
