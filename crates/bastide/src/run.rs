@@ -84,6 +84,9 @@ where
             }
             _ => return Err(Fault::new("neither `--config` nor `--run-dir` and `--state-dir` are given")),
         };
+        // Who asks gets the sockets back: a supervisor that takes over holds them again.
+        let fds = run_dir.join(format!("{name}.fds"));
+        listeners.hand_out(&fds).map_err(|e| Fault::new(format!("cannot serve `{}`: {e}", fds.display())))?;
         let registry = Arc::new(Registry::default());
         let build = registry.gauge(&base::names::BUILD_INFO);
         build.with(&[name, env!("CARGO_PKG_VERSION")]).set(1.0);
@@ -206,9 +209,12 @@ fn control(dirs: &RoleDirs) -> Outcome {
 }
 
 fn postgres(args: &Postgres) -> Outcome {
-    let terminal = crate::terminal::Terminal::new(crate::args::Color::Auto, false);
+    let text = std::fs::read(&args.spec)
+        .map_err(|e| Fault::new(format!("cannot read `{}`: {e}", args.spec.display())))?;
+    let instance: site::PostgresInstance = serde_json::from_slice(&text)
+        .map_err(|e| Fault::new(format!("`{}` is no member's specification: {e}", args.spec.display())))?;
     // Returns only where it failed: otherwise this process is PostgreSQL now.
-    Err(database::instance::run(&args.spec, &|step| terminal.note(step)))
+    Err(database::instance::exec(&instance))
 }
 
 fn supervisor(args: &Supervisor) -> Outcome {

@@ -145,8 +145,9 @@ pub(crate) fn prepare_directories(paths: &Paths, several_users: bool) -> Result<
             sys::file::make_dir(above, if root { 0o755 } else { 0o700 })
                 .map_err(|e| cannot_make(above, &e))?;
         }
-        // Root's, sticky: the roles make files here but cannot replace each other's or the supervisor's.
-        let mode = if root { 0o1771 } else { 0o700 };
+        // Root's and the roles' group's, sticky: the roles make files here, for all of
+        // them, but cannot replace each other's or the supervisor's.
+        let mode = if root { 0o3771 } else { 0o700 };
         std::fs::create_dir_all(dir)
             .and_then(|()| match group {
                 Some(gid) => std::os::unix::fs::chown(dir, Some(0), Some(gid)),

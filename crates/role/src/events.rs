@@ -6,7 +6,7 @@ use base::events::{Event, Record};
 use base::names;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -75,8 +75,21 @@ fn write_lines(path: PathBuf, lines: Receiver<Vec<u8>>, dropped: &Counter) {
     }
 }
 
+/// All roles append to the same file: whoever makes it makes it the group's (the
+/// folder's set-group-ID bit gives it the roles' group).
 fn open(path: &Path) -> Option<File> {
-    OpenOptions::new().append(true).create(true).mode(0o660).open(path).ok()
+    let open = |new: bool| {
+        OpenOptions::new().append(true).create_new(new).mode(0o660).custom_flags(sys::file::NOFOLLOW).open(path)
+    };
+    match open(false) {
+        Ok(file) => Some(file),
+        Err(_) => {
+            let file = open(true).ok()?;
+            // The umask took the group's right to write.
+            let _ = file.set_permissions(fs::Permissions::from_mode(0o660));
+            Some(file)
+        }
+    }
 }
 
 /// Renames `path` to `path.1`, `path.1` to `path.2`, and so on, keeping `keep`.
