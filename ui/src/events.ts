@@ -100,6 +100,31 @@ function unknown(event: never): Told {
   return { kind: "change", tone: "unknown", subject: String(record.role ?? "?"), text: String(record.event ?? "?") };
 }
 
+/** An event, and how many like it there were in a row; the newest stands for all. */
+export interface Run {
+  event: Event;
+  told: Told;
+  count: number;
+  /** When the first of them was. */
+  sinceMs: number;
+}
+
+/** Puts what repeats itself on one line. The newest comes first. */
+export function runs(events: Event[]): Run[] {
+  const list: Run[] = [];
+  for (const event of events) {
+    const told = tell(event);
+    const last = list[list.length - 1];
+    if (last && last.told.kind === told.kind && last.told.subject === told.subject && last.told.text === told.text) {
+      last.count += 1;
+      last.sinceMs = event.at_ms;
+    } else {
+      list.push({ event, told, count: 1, sinceMs: event.at_ms });
+    }
+  }
+  return list;
+}
+
 function labels(pairs: [string, string][]): string {
   const shown = pairs.filter(([name]) => name !== "severity" && name !== "alertname" && name !== "job" && name !== "instance");
   return shown.length === 0 ? "" : ` (${shown.map(([name, value]) => `${name} ${value}`).join(", ")})`;

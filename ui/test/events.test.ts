@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { passes, tell, type Kind } from "../src/events.ts";
+import { passes, runs, tell, type Kind } from "../src/events.ts";
 import type { Event } from "../src/types.ts";
 
 const at = { at_ms: 1_764_000_000_000, role: "edge" };
@@ -37,6 +37,20 @@ test("every kind of event is told in words", () => {
 test("an event of a newer monitor is shown by its name", () => {
   const newer = { ...at, event: "eclipse" } as unknown as Event;
   assert.deepEqual(tell(newer), { kind: "change", tone: "unknown", subject: "edge", text: "eclipse" });
+});
+
+test("what repeats itself is one line, with its number and its first time", () => {
+  const at_ms = (n: number) => ({ ...waf, at_ms: n, id: String(n) }) as Event;
+  const ban: Event = { ...at, at_ms: 4, event: "ban", net: "::1/128", duration: null, what: "unban", why: "" };
+  assert.deepEqual(
+    runs([at_ms(7), at_ms(6), at_ms(5), ban, at_ms(3)]).map((r) => [r.event.at_ms, r.count, r.sinceMs]),
+    [
+      [7, 3, 5],
+      [4, 1, 4],
+      [3, 1, 3],
+    ],
+  );
+  assert.deepEqual(runs([]), []);
 });
 
 test("filters join by kind, then narrow by every word", () => {

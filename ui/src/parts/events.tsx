@@ -1,10 +1,10 @@
 // What happened lately.
 
 import { useSignal } from "@preact/signals";
-import { when } from "../format.ts";
-import { KINDS, passes, tell, type Kind } from "../events.ts";
+import { duration, when } from "../format.ts";
+import { KINDS, passes, runs, type Kind, type Run } from "../events.ts";
 import { eventKinds, events, nowMs, toggleKind } from "../state.ts";
-import type { Event, RuleMatch } from "../types.ts";
+import type { RuleMatch } from "../types.ts";
 import { Empty, Mark, Panel } from "./basics.tsx";
 
 const PAGE = 25;
@@ -14,7 +14,7 @@ export function Events() {
   const words = useSignal("");
   const shown = useSignal(PAGE);
   const all = events.value;
-  const found = all?.filter((e) => passes(e, kinds.value, words.value)) ?? [];
+  const found = runs(all?.filter((e) => passes(e, kinds.value, words.value)) ?? []);
   const toggle = (kind: Kind) => {
     toggleKind(kind);
     shown.value = PAGE;
@@ -48,8 +48,8 @@ export function Events() {
         <Empty>{all.length === 0 ? "Nothing has happened since this site was started." : "No event passes this filter."}</Empty>
       ) : (
         <ol class="plain-list events">
-          {found.slice(0, shown.value).map((event, i) => (
-            <Row key={`${event.at_ms} ${i} ${event.event}`} event={event} />
+          {found.slice(0, shown.value).map((run) => (
+            <Row key={`${run.sinceMs} ${run.told.kind} ${run.told.subject} ${run.told.text}`} run={run} />
           ))}
         </ol>
       )}
@@ -62,14 +62,22 @@ export function Events() {
   );
 }
 
-function Row({ event }: { event: Event }) {
-  const told = tell(event);
+function Row({ run }: { run: Run }) {
+  const { event, told, count } = run;
   const head = (
     <>
       <time dateTime={new Date(event.at_ms).toISOString()}>{when(event.at_ms, nowMs.value)}</time>
       <Mark health={told.tone} word={told.kind} />
       <span class="subject">{told.subject}</span>
-      <span class="text">{told.text}</span>
+      <span class="text">
+        {told.text}
+        {count > 1 && (
+          <span class="quiet">
+            {" "}
+            × {count} in {duration(Math.max(1, Math.round((event.at_ms - run.sinceMs) / 1000)))}
+          </span>
+        )}
+      </span>
     </>
   );
   if (event.event !== "waf_match") return <li class="event">{head}</li>;
