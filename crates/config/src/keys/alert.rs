@@ -101,6 +101,10 @@ impl Value for UrlOrSecret {
     }
 
     fn read(node: Node<'_>, cx: &mut Context) -> Option<Self> {
+        // What is written here may be a token all the same.
+        if !node.is_table() {
+            cx.masked.push(node.span);
+        }
         let Some(text) = node.as_text() else {
             if node.is_table() {
                 return SecretSource::read(node, cx).map(Self::Secret);
@@ -108,8 +112,6 @@ impl Value for UrlOrSecret {
             cx.refuse_type(node, &Self::kind());
             return None;
         };
-        // What is written here may be a token all the same.
-        cx.masked.push(node.span);
         let url = match Url::parse(text) {
             Ok(_) => read_text(text, node.span, cx),
             Err(_) => {
