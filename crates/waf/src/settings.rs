@@ -52,8 +52,10 @@ pub struct RuleFile {
 pub struct Exclusion {
     /// The rule's id.
     pub rule: u64,
-    /// Only on this path: exact, or a prefix ending in `*`; none means all.
+    /// Only on this path: exact, or a prefix ending in `*`; none means all. A path
+    /// that is spelt another way (`%73earch`, `..`) is not let pass.
     pub path: Option<String>,
-    /// Only in this argument; none means the whole rule.
+    /// Only in this argument (of query or body; JSON's are called `json.a.b`), named
+    /// exactly; none means the whole rule.
     pub arg: Option<String>,
 }
