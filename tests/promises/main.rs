@@ -1,4 +1,10 @@
 //! What Bastide promises, tried on the real binary, a real PostgreSQL, real
 //! sockets. Each test has a site, ports and folders of its own.
 
+mod bad_input;
+mod counters;
+mod database;
+mod kill_nine;
+mod reload;
 mod shop;
+mod web_servers;
