@@ -109,12 +109,16 @@ pub const REPEAT: Millis = Millis(4 * 3_600_000);
 /// The ready-made alerts, each with what it says. An `[alert.NAME]` of the same
 /// name with an `expr` replaces one; without, it changes the keys that it has.
 pub const READY_MADE_ALERTS: &[(&str, &str)] = &[
-    ("server-down", "a web server or PostgreSQL member does not answer"),
-    ("error-rate", "too many requests end in a 5xx"),
-    ("latency", "requests take too long"),
-    ("qps-high", "more requests a second than the site has seen before"),
-    ("qps-vanished", "the requests have stopped"),
+    ("server-down", "a web server fails its health checks and takes no requests"),
+    ("target-down", "something that is scraped does not answer"),
+    ("member-down", "a PostgreSQL server does not answer"),
+    ("process-restarting", "a supervised process keeps ending"),
     ("replica-lag", "a replica is too far behind its primary"),
+    ("error-rate", "too many requests end in a 5xx"),
+    ("latency", "one request in a hundred takes too long"),
+    ("qps-high", "there are far more requests a second than an hour ago"),
+    ("qps-vanished", "the requests have stopped"),
     ("disk-filling", "a file system will be full soon"),
+    ("disk-nearly-full", "a file system is nearly full"),
     ("certificate-expiring", "a certificate ends soon"),
 ];

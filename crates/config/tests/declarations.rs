@@ -299,3 +299,18 @@ fn defaults_are_those_of_the_crates() {
     assert_eq!(route.read_wait, d::READ_WAIT);
     assert_eq!(balance::settings::Policy::default(), balance::settings::Policy::LeastRequests);
 }
+
+/// The file knows each ready-made alert by its name, and no other.
+#[test]
+fn ready_made_alerts_are_those_of_the_monitor() {
+    let database =
+        monitor_alert::ready_made::DatabaseFacts { name: "main".to_owned(), max_lag: base::Millis(2_000) };
+    let facts = monitor_alert::Facts { databases: vec![database], ..Default::default() };
+    let mut made: Vec<String> =
+        monitor_alert::ready_made(&facts).alerts.into_iter().map(|alert| alert.name).collect();
+    let mut known: Vec<&str> = config::defaults::READY_MADE_ALERTS.iter().map(|(name, _)| *name).collect();
+    made.sort();
+    made.dedup();
+    known.sort();
+    assert_eq!(made, known);
+}
