@@ -201,6 +201,7 @@ impl Streaming {
             self.left -= length;
         }
         self.progress.pieces.fetch_add(1, Ordering::Relaxed);
+        self.connection.progress();
         Poll::Ready(Some(Ok(frame)))
     }
 }
@@ -364,7 +365,7 @@ impl Body for ResponseBody {
         if let (Some(exchange), Some(Ok(frame))) = (&mut this.exchange, &frame)
             && let Some(data) = frame.data_ref()
         {
-            exchange.sent += data.len() as u64;
+            exchange.sent(data.len() as u64);
         }
         Poll::Ready(frame)
     }

@@ -86,6 +86,13 @@ impl ClientStream {
         }
     }
 
+    /// Bytes moved. HTTP/2's own (pings, windows) say nothing about its messages.
+    fn progress(&self) {
+        if self.guard.is_some() {
+            self.connection.progress();
+        }
+    }
+
     /// Gives the engine what is ready for it. True if there was something.
     fn deliver(&mut self, buf: &mut ReadBuf<'_>) -> bool {
         let ready = &self.out[self.out_at..];
@@ -227,7 +234,7 @@ impl AsyncRead for ClientStream {
                     if buf.filled().len() == before {
                         return Poll::Ready(Ok(()));
                     }
-                    this.connection.progress();
+                    this.progress();
                     this.inspect(buf, before);
                     if this.held.is_empty() {
                         this.deadline = None;
@@ -248,7 +255,7 @@ impl AsyncWrite for ClientStream {
             Transport::Plain(stream) => Pin::new(stream).poll_write(cx, data),
             Transport::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, data),
         })?;
-        this.connection.progress();
+        this.progress();
         Poll::Ready(Ok(written))
     }
 
@@ -262,7 +269,7 @@ impl AsyncWrite for ClientStream {
             Transport::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Transport::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, slices),
         })?;
-        this.connection.progress();
+        this.progress();
         Poll::Ready(Ok(written))
     }
 

@@ -2,7 +2,7 @@
 //! requests and the task that drives it.
 
 use crate::compiled::Compiled;
-use crate::worker::Worker;
+use crate::worker::{Opened, Worker};
 use edge_http::Refusal;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -22,6 +22,8 @@ pub(crate) struct Connection {
     pub(crate) compiled: Arc<Compiled>,
     /// The worker it lives on.
     pub(crate) worker: Arc<Worker>,
+    /// Leaves the gauges when the last of stream, requests and tunnel has ended.
+    _opened: Opened,
     started: Instant,
     /// Requests being answered.
     busy: AtomicU32,
@@ -60,6 +62,7 @@ impl Connection {
         redirects: bool,
         compiled: Arc<Compiled>,
         worker: Arc<Worker>,
+        opened: Opened,
     ) -> Self {
         Self {
             peer,
@@ -67,6 +70,7 @@ impl Connection {
             redirects,
             compiled,
             worker,
+            _opened: opened,
             started: Instant::now(),
             busy: AtomicU32::new(0),
             requests: AtomicU64::new(0),
@@ -78,12 +82,14 @@ impl Connection {
 
     /// A request begins; its number, from 1.
     pub(crate) fn begin_request(&self) -> u64 {
+        self.progress();
         self.busy.fetch_add(1, Ordering::AcqRel);
         self.requests.fetch_add(1, Ordering::AcqRel) + 1
     }
 
     /// A request's answer has ended.
     pub(crate) fn end_request(&self) {
+        self.progress();
         self.busy.fetch_sub(1, Ordering::AcqRel);
     }
 
@@ -95,13 +101,14 @@ impl Connection {
         self.requests.load(Ordering::Acquire) > 0
     }
 
-    /// Bytes moved.
+    /// Bytes of messages moved; those by which HTTP/2 only keeps a connection alive
+    /// do not count.
     pub(crate) fn progress(&self) {
         let now_ms = self.started.elapsed().as_millis() as u64;
         self.progress_ms.store(now_ms, Ordering::Relaxed);
     }
 
-    /// For how long no byte has moved.
+    /// For how long nothing has moved.
     pub(crate) fn still_for(&self) -> Duration {
         let last = Duration::from_millis(self.progress_ms.load(Ordering::Relaxed));
         self.started.elapsed().saturating_sub(last)

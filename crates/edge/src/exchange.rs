@@ -91,6 +91,12 @@ impl Exchange {
         }
     }
 
+    /// So many bytes of the answer's body are on their way.
+    pub(crate) fn sent(&mut self, length: u64) {
+        self.sent += length;
+        self.connection.progress();
+    }
+
     fn log(&self, status: u16, duration_ms: f64) {
         let edge = &self.connection.worker.edge;
         if !edge.access_log.is_on() {

@@ -256,10 +256,13 @@ fn read_at(file: &File, at: u64, length: u64) -> io::Result<Vec<u8>> {
     Ok(piece)
 }
 
+/// A piece being read on another thread; the file comes back with it.
+type Reading = JoinHandle<io::Result<(File, Vec<u8>)>>;
+
 /// A file on its way to the client.
 pub(crate) struct FileBody {
     ready: Option<Bytes>,
-    reading: Option<JoinHandle<io::Result<(File, Vec<u8>)>>>,
+    reading: Option<Reading>,
     file: Option<File>,
     at: u64,
     left: u64,

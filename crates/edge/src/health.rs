@@ -29,12 +29,17 @@ impl Checks {
         Self { runtime, running: Mutex::default() }
     }
 
-    /// Ends the checks of the revision before and begins those of this one.
-    pub(crate) fn restart(&self, edge: &Arc<Edge>) {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        for task in running.drain(..) {
+    /// Ends the checks that run.
+    pub(crate) fn stop(&self) {
+        for task in self.running.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             task.abort();
         }
+    }
+
+    /// Ends the checks of the revision before and begins those of this one.
+    pub(crate) fn restart(&self, edge: &Arc<Edge>) {
+        self.stop();
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         for pool in &edge.current().pools {
             let Some(check) = &pool.pool.settings().health else { continue };
             for index in 0..pool.pool.len() {
@@ -53,7 +58,11 @@ async fn watch(edge: Arc<Edge>, pool: Arc<PoolState>, index: usize, check: Healt
             Err(_) => Err(format!("no answer within {}", check.timeout)),
         };
         let now_ms = sys::clock::monotonic_ms();
-        let change = pool.pool.checked(index, result.as_ref().map(|()| ()).map_err(String::as_str), now_ms);
+        let result = match &result {
+            Ok(()) => Ok(()),
+            Err(why) => Err(why.as_str()),
+        };
+        let change = pool.pool.checked(index, result, now_ms);
         edge.server_changed(pool.name(), change);
         tokio::time::sleep(check.interval.duration()).await;
     }

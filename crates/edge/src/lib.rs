@@ -82,11 +82,12 @@ pub async fn run(start: Start<site::Edge>) -> Result<(), Fault> {
         threads.push(thread.map_err(|error| Fault::new(format!("cannot start worker {index}: {error}")))?);
     }
     let path = start.run_dir.join("edge.sock");
-    role::admin::serve(&path, admin, start.registry, start.shutdown.clone()).map_err(|error| {
+    role::admin::serve(&path, admin.clone(), start.registry, start.shutdown.clone()).map_err(|error| {
         Fault::new(format!("cannot serve the admin socket `{}`: {error}", path.display()))
     })?;
 
     start.shutdown.wait().await;
+    admin.checks.stop();
     edge.draining.send_replace(true);
     let ended = tokio::task::spawn_blocking(move || {
         threads.into_iter().map(|thread| thread.join()).collect::<Vec<_>>()

@@ -61,6 +61,11 @@ impl Idle {
         }
     }
 
+    /// Closes all idle connections to a server.
+    fn forget(&self, server: u64) {
+        self.by_server.lock().unwrap_or_else(PoisonError::into_inner).remove(&server);
+    }
+
     /// Closes what was idle for too long, and all of servers that are gone.
     pub(crate) fn sweep(&self, known: impl Fn(u64) -> bool) {
         let mut all = self.by_server.lock().unwrap_or_else(PoisonError::into_inner);
@@ -238,6 +243,10 @@ async fn attempt(
                 return Tried::Failed(Failure::Body(fault));
             }
             server.metrics.errors.inc();
+            if reused {
+                // Its siblings are as old: the next try gets a new connection.
+                worker.idle.forget(server.id);
+            }
             let outcome = if reused { Outcome::Abandoned } else { Outcome::Broken };
             tell(worker, pool, lease.end(outcome, now_ms()));
             Tried::Broke(again, reused)

@@ -59,7 +59,7 @@ impl Worker {
 pub(crate) fn run(edge: Arc<Edge>, listening: Vec<Listening>) -> std::io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(FILE_THREADS).build()?;
     let worker = Arc::new(Worker::new(edge.clone()));
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let mut accepting = Vec::new();
         for (socket, listener) in listening {
             let socket = TcpListener::from_std(socket)?;
@@ -78,7 +78,10 @@ pub(crate) fn run(edge: Arc<Edge>, listening: Vec<Listening>) -> std::io::Result
         let _ = tokio::time::timeout(limit, ended(&worker)).await;
         sweeper.abort();
         Ok(())
-    })
+    });
+    // A file that a dead disk holds up must not hold us up.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served
 }
 
 async fn ended(worker: &Worker) {
@@ -135,19 +138,16 @@ fn admit(worker: &Arc<Worker>, stream: TcpStream, peer: IpAddr, listener: &Arc<L
     // Small answers are not held back for the acknowledgement of earlier ones.
     let _ = stream.set_nodelay(true);
     let redirects = !listener.https && !site.settings.serve_plain_http;
-    let connection = Arc::new(Connection::new(peer, listener.https, redirects, site, worker.clone()));
-    let (worker, listener) = (worker.clone(), listener.clone());
     worker.open.fetch_add(1, Ordering::AcqRel);
     listener.connections.add(1);
-    let opened = Opened { worker, listener, _place: place };
-    tokio::spawn(async move {
-        serve(stream, &connection).await;
-        drop(opened);
-    });
+    let opened = Opened { worker: worker.clone(), listener: listener.clone(), _place: place };
+    let https = listener.https;
+    let connection = Arc::new(Connection::new(peer, https, redirects, site, worker.clone(), opened));
+    tokio::spawn(async move { serve(stream, &connection).await });
 }
 
 /// An open connection, in the gauges.
-struct Opened {
+pub(crate) struct Opened {
     worker: Arc<Worker>,
     listener: Arc<Listener>,
     _place: Place,

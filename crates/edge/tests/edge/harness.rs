@@ -34,7 +34,6 @@ pub(crate) struct Edge {
     pub(crate) https: SocketAddr,
     pub(crate) http: SocketAddr,
     pub(crate) admin: Admin,
-    pub(crate) registry: Arc<Registry>,
     pub(crate) shutdown: Shutdown,
     pub(crate) task: JoinHandle<Result<(), Fault>>,
     pub(crate) settings: site::Edge,
@@ -137,7 +136,7 @@ impl Edge {
             run_dir: folder.path().to_owned(),
             state_dir: folder.path().to_owned(),
             events: Events::open("edge", folder.path(), &registry),
-            registry: registry.clone(),
+            registry,
             shutdown: shutdown.clone(),
         };
         let task = tokio::spawn(edge::run(start));
@@ -162,7 +161,6 @@ impl Edge {
             https: address("https"),
             http: address("http"),
             admin,
-            registry,
             shutdown,
             task,
             settings,
