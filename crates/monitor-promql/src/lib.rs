@@ -13,7 +13,7 @@
 //! names it.
 //!
 //! Sources: Prometheus manual, "Querying"; the behaviour was checked against
-//! the scripts of Prometheus 3.14. `promql-parser` reads the text.
+//! the scripts of Prometheus 3.14 (see [`script`]). `promql-parser` reads the text.
 
 mod answer;
 mod error;
@@ -24,6 +24,7 @@ pub mod labels;
 mod matcher;
 mod plan;
 mod query;
+pub mod script;
 pub mod source;
 mod stats;
 

@@ -69,6 +69,14 @@ impl Query {
         &self.text
     }
 
+    /// The text that the query is, where it is only that.
+    pub(crate) fn literal(&self) -> Option<&str> {
+        match &self.plan.root {
+            Node::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// The conditions of each selector in it, in order.
     pub fn selectors(&self) -> Vec<Vec<Matcher>> {
         let mut into = Vec::new();
