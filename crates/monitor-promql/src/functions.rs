@@ -18,6 +18,11 @@ impl Function {
     pub(crate) fn takes_selector(&self) -> bool {
         matches!(self.kind, Kind::Timestamp)
     }
+
+    /// Whether its value depends on the start, end or step of the whole query.
+    pub(crate) fn sees_query(&self) -> bool {
+        matches!(self.kind, Kind::QueryStart | Kind::QueryEnd | Kind::QueryRange | Kind::QueryStep)
+    }
 }
 
 /// How a function is evaluated.
@@ -286,9 +291,12 @@ fn extreme<'a>(window: &Window<'a>, before: fn(f64, f64) -> bool) -> &'a Point {
     found
 }
 
-/// The median of the distances from the median.
+/// The median of the distances from the median; NaN where a value is.
 fn mad(window: &Window<'_>) -> Option<f64> {
     let mut values = values(window);
+    if values.iter().any(|v| v.is_nan()) {
+        return Some(f64::NAN);
+    }
     let median = quantile(0.5, &mut values);
     values.iter_mut().for_each(|v| *v = (*v - median).abs());
     Some(quantile(0.5, &mut values))

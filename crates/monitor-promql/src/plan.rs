@@ -464,7 +464,7 @@ pub(crate) fn pin(node: &mut Node, at_ms: i64) -> bool {
             // What is inside a subquery follows the subquery's own times.
             match &range.of {
                 RangeOf::Series(_) => true,
-                RangeOf::Subquery { expr, .. } => !sees_time(expr),
+                RangeOf::Subquery { expr, .. } => !expr.calls(&moves),
             }
         }
         Node::Negate(inner) | Node::Constant(inner) => pin(inner, at_ms),
@@ -478,28 +478,36 @@ pub(crate) fn pin(node: &mut Node, at_ms: i64) -> bool {
         }
         Node::Call(call) => {
             let args = call.args.iter_mut().map(|arg| pin(arg, at_ms)).fold(true, |a, b| a && b);
-            args && !call.function.sees_time
+            args && !moves(&call.function)
         }
     }
 }
 
-fn sees_time(node: &Node) -> bool {
-    match node {
-        Node::Number(_) | Node::Text(_) | Node::Vector(_) => false,
-        Node::Range(range) => match &range.of {
-            RangeOf::Series(_) => false,
-            RangeOf::Subquery { expr, .. } => sees_time(expr),
-        },
-        Node::Negate(inner) | Node::Constant(inner) => sees_time(inner),
-        Node::Binary(binary) => sees_time(&binary.left) || sees_time(&binary.right),
-        Node::Aggregate(aggregate) => {
-            aggregate.param.as_ref().is_some_and(sees_time) || sees_time(&aggregate.expr)
-        }
-        Node::Call(call) => call.function.sees_time || call.args.iter().any(sees_time),
-    }
+/// Whether a function gives something else at another time although its
+/// selectors are fixed.
+fn moves(function: &Function) -> bool {
+    function.sees_time || function.sees_query()
 }
 
 impl Node {
+    /// Whether a function of some kind is called anywhere in this part.
+    pub(crate) fn calls(&self, wanted: &dyn Fn(&Function) -> bool) -> bool {
+        match self {
+            Self::Number(_) | Self::Text(_) | Self::Vector(_) => false,
+            Self::Range(range) => match &range.of {
+                RangeOf::Series(_) => false,
+                RangeOf::Subquery { expr, .. } => expr.calls(wanted),
+            },
+            Self::Negate(inner) | Self::Constant(inner) => inner.calls(wanted),
+            Self::Binary(binary) => binary.left.calls(wanted) || binary.right.calls(wanted),
+            Self::Aggregate(aggregate) => {
+                aggregate.param.as_ref().is_some_and(|param| param.calls(wanted))
+                    || aggregate.expr.calls(wanted)
+            }
+            Self::Call(call) => wanted(&call.function) || call.args.iter().any(|arg| arg.calls(wanted)),
+        }
+    }
+
     /// The conditions of each selector in this part, in order.
     pub(crate) fn selectors(&self, into: &mut Vec<Vec<Matcher>>) {
         match self {

@@ -163,6 +163,11 @@ impl Query {
         Ok(outcome(evaluator, Answer::Matrix(series)))
     }
 
+    /// Whether the answer at a time depends on the range that is asked for.
+    pub(crate) fn sees_query(&self) -> bool {
+        self.plan.root.calls(&crate::functions::Function::sees_query)
+    }
+
     /// The same query with every selector and subquery fixed to a time that is
     /// not fixed yet, outside subqueries that are; `None` where a function looks
     /// at the time of evaluation itself. Evaluated at any time, it must give
@@ -179,7 +184,7 @@ pub fn parse_selector(text: &str) -> Result<Vec<Matcher>, Error> {
 }
 
 fn check_times(times: &[i64]) -> Result<(), Error> {
-    if times.iter().any(|t| t.abs() >= MAX_TIME_MS) {
+    if times.iter().any(|t| t.unsigned_abs() >= MAX_TIME_MS as u64) {
         return Err(Error::Parse("a time of the query is out of range".into()));
     }
     Ok(())
@@ -213,4 +218,153 @@ fn raw_points(evaluator: &mut Evaluator<'_>, range: &Range, steps: Steps) -> Res
     }
     columns.sort_by(|a, b| a.labels.cmp(&b.labels));
     Ok(columns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SeriesData;
+    use proptest::prelude::*;
+
+    fn data() -> Vec<SeriesData> {
+        let series = |name: &str, n: usize| SeriesData {
+            labels: Labels::from_pairs([("__name__", name.to_owned()), ("n", n.to_string())]),
+            points: (0..100).map(|i| Point { at_ms: i * 10_000, value: (i * n as i64) as f64 }).collect(),
+        };
+        (0..5).map(|n| series("a", n)).chain((0..5).map(|n| series("b", n))).collect()
+    }
+
+    #[test]
+    fn limits_are_errors() {
+        let data = data();
+        let few = Options { max_samples: 1_000, ..Options::default() };
+        let cases: &[(&str, Options<'_>)] = &[
+            ("a[10m]", Options { max_samples: 100, ..Options::default() }),
+            ("sum_over_time(a[1000s:1ms])", few),
+            ("sum_over_time(a[100y:1ms])", Options::default()),
+            ("a", Options { max_series: 2, ..Options::default() }),
+            ("sum(a)", Options { stop: &|| Some(Stop::Deadline), ..Options::default() }),
+            ("rate(a[1m])", Options { stop: &|| Some(Stop::Cancelled), ..Options::default() }),
+        ];
+        for (text, options) in cases {
+            let error = Query::parse(text).unwrap().instant(&data, 900_000, options).unwrap_err();
+            let fits = matches!(error, Error::Limit(_) | Error::Timeout | Error::Cancelled);
+            assert!(fits, "{text}: {error}");
+        }
+        let sum = Query::parse("sum(a)").unwrap();
+        for (start, end, step) in [(0, 1, 0), (0, 1, -1), (1, 0, 1), (0, 20_000_000, 1), (i64::MIN, 0, 1)] {
+            assert!(sum.range(&data, start, end, step, &Options::default()).is_err(), "{start} {end} {step}");
+        }
+        assert!(sum.instant(&data, i64::MAX, &Options::default()).is_err());
+    }
+
+    /// The largest trees that are read fit the stack of a small thread.
+    #[test]
+    fn deep_queries_fit_a_small_stack() {
+        let deep = |inner: String| {
+            std::thread::Builder::new()
+                .stack_size(2 << 20)
+                .spawn(move || {
+                    let query = Query::parse(&inner).unwrap();
+                    let data = data();
+                    query.instant(&data, 900_000, &Options::default()).unwrap();
+                    query.range(&data, 0, 900_000, 60_000, &Options::default()).unwrap();
+                })
+                .unwrap()
+                .join()
+        };
+        let cases = [
+            "a".to_owned() + &" + a".repeat(400),
+            "1".to_owned() + &" ^ 1".repeat(400),
+            "-".repeat(400) + "a",
+            "(".repeat(100) + "a" + &")".repeat(100),
+            "abs(".repeat(100) + "a" + &")".repeat(100),
+            "sum(".repeat(100) + "a" + &")".repeat(100),
+        ];
+        for text in cases {
+            let name = text[..20.min(text.len())].to_owned();
+            assert!(deep(text).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_are_kept_or_dropped_as_asked() {
+        let data = data();
+        let text = "label_replace(rate(a[1m]), \"was\", \"$1\", \"__name__\", \"(.*)\")";
+        for (delayed, expected) in [(true, Some("a")), (false, None)] {
+            let options = Options { delayed_name_removal: delayed, ..Options::default() };
+            let outcome = Query::parse(text).unwrap().instant(&data, 900_000, &options).unwrap();
+            let Answer::Vector(samples) = outcome.answer else { panic!("no vector") };
+            assert_eq!(samples.len(), 5);
+            assert!(samples.iter().all(|s| s.labels.get("was") == expected && s.labels.name().is_none()));
+        }
+        let same = Query::parse("abs({n=\"1\"})").unwrap().instant(&data, 900_000, &Options::default());
+        assert!(same.unwrap_err().to_string().contains("same labelset"));
+    }
+
+    const PARTS: &[&str] = &[
+        "a",
+        "b",
+        "{n=\"1\"}",
+        "1",
+        "-",
+        "+",
+        "*",
+        "(",
+        ")",
+        "sum",
+        "by (n)",
+        "rate(",
+        "[1m]",
+        "[1m:10s]",
+        "offset",
+        "1m",
+        "@",
+        "start()",
+        "or",
+        "and on(n)",
+        "group_left",
+        "bool",
+        ">",
+        "topk(2,",
+        "histogram_quantile(0.5,",
+        "\"x\"",
+        "Inf",
+        "NaN",
+        "1e300",
+        "0x",
+        "absent(",
+        "le",
+        ",",
+        "{",
+        "}",
+        "[",
+        "]",
+        "#",
+        "é",
+        "label_replace(",
+        "time()",
+        "vector(",
+        "scalar(",
+        "quantile(",
+        "count_values(\"v\",",
+        " ",
+        "\n",
+        "^",
+        "predict_linear(",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+        /// Any text gets an answer or an error.
+        #[test]
+        fn no_text_panics(parts in prop::collection::vec(0..PARTS.len(), 0..12), noise in ".{0,6}") {
+            let text: String = parts.iter().map(|i| PARTS[*i]).chain([noise.as_str()]).collect();
+            let options = Options { max_samples: 10_000, ..Options::default() };
+            if let Ok(query) = Query::parse(&text) {
+                let _ = query.instant(&data(), 500_000, &options);
+                let _ = query.range(&data(), 0, 500_000, 50_000, &options);
+            }
+        }
+    }
 }

@@ -205,6 +205,12 @@ impl Log {
         Ok(())
     }
 
+    /// From now on the file is as on a full disk.
+    #[cfg(test)]
+    pub(crate) fn fill_disk(&mut self) {
+        self.file = OpenOptions::new().append(true).open("/dev/full").unwrap();
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         self.length + self.older.iter().map(|f| f.length).sum::<u64>()
     }

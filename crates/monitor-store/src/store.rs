@@ -289,3 +289,90 @@ impl IndexCache {
         self.0.retain(|(p, _)| p != path);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use monitor_promql::{Matcher, Selection, Source};
+
+    fn stored(store: &Store) -> usize {
+        let matchers = [Matcher::not_equal("n", "")];
+        let mut stream =
+            store.select(&Selection { matchers: &matchers, start_ms: 0, end_ms: i64::MAX }).unwrap();
+        let mut points = 0;
+        while let Some(series) = stream.next_series().unwrap() {
+            points += series.points.len();
+        }
+        points
+    }
+
+    /// A full disk refuses samples with an error and a count, and keeps what it
+    /// had; when there is room again, it goes on, and reading the log back finds
+    /// exactly what was acknowledged.
+    #[test]
+    fn a_full_disk_refuses_and_resumes() {
+        for sync in [base::Millis(0), base::Millis(1_000)] {
+            let dir = tempfile::tempdir().unwrap();
+            let settings = Settings { sync, ..Settings::default() };
+            let (store, _) = Store::open(dir.path(), settings.clone(), 1_000).unwrap();
+            let (one, two) = (Labels::from_pairs([("n", "1")]), Labels::from_pairs([("n", "2")]));
+            let put = |labels: &Labels, at_ms| store.append(&[Sample { labels, at_ms, value: 1.0 }], at_ms);
+            put(&one, 1_000).unwrap();
+            locked(&store.ingest).log.fill_disk();
+            let full = put(&two, 2_000).unwrap_err();
+            assert!(full.is_disk_full(), "{full}");
+            assert_eq!((store.stats().failed, stored(&store)), (1, 1));
+            // The next append begins a new file.
+            assert_eq!(put(&two, 3_000).unwrap().stored, 1);
+            assert_eq!(put(&one, 3_000).unwrap().stored, 1);
+            assert_eq!(stored(&store), 3);
+            drop(store);
+            let (store, report) = Store::open(dir.path(), settings, 4_000).unwrap();
+            assert_eq!((report.samples, report.damage, stored(&store)), (3, vec![], 3));
+        }
+    }
+
+    /// Many threads append and ask while blocks are cut: nothing is lost, twice
+    /// there or half seen.
+    #[test]
+    fn queries_run_beside_appends_and_cuts() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            block: base::Millis(60_000),
+            out_of_order: base::Millis(1_000),
+            sync: base::Millis(3_600_000),
+            ..Settings::default()
+        };
+        let (store, _) = Store::open(dir.path(), settings, 0).unwrap();
+        let acknowledged = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let labels: Vec<Labels> =
+                    (0..10).map(|n| Labels::from_pairs([("n", n.to_string())])).collect();
+                for second in 0..600i64 {
+                    let at_ms = 1_000_000 + second * 1_000;
+                    let batch: Vec<Sample<'_>> =
+                        labels.iter().map(|labels| Sample { labels, at_ms, value: second as f64 }).collect();
+                    let report = store.append(&batch, at_ms).unwrap();
+                    assert_eq!(report.stored, 10);
+                    acknowledged.fetch_add(10, Ordering::SeqCst);
+                    if second % 50 == 0 {
+                        store.maintain(at_ms).unwrap();
+                    }
+                }
+            });
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for _ in 0..40 {
+                        let before = acknowledged.load(Ordering::SeqCst) as usize;
+                        let found = stored(&store);
+                        let after = acknowledged.load(Ordering::SeqCst) as usize + 10;
+                        assert!((before..=after).contains(&found), "{before} {found} {after}");
+                    }
+                });
+            }
+        });
+        assert!(store.stats().blocks > 3);
+        assert_eq!(stored(&store), 6_000);
+    }
+}

@@ -111,10 +111,8 @@ impl Evaluator<'_> {
         // From here on the right side is the one side.
         let swapped = matching.many == Many::Right;
         let (many, one) = if swapped { (right, left) } else { (left, right) };
-        let (fill_one, fill_many) = match swapped {
-            true => (matching.fill_left, matching.fill_right),
-            false => (matching.fill_right, matching.fill_left),
-        };
+        // The fill values belong to the sides as they are now, as in Prometheus.
+        let (fill_one, fill_many) = (matching.fill_right, matching.fill_left);
         let mut groups = Groups::default();
         let many_groups = groups.of(matching, &many);
         let one_groups = groups.of(matching, &one);
@@ -323,6 +321,7 @@ fn duplicate(matching: &Matching, a: &Labels, b: &Labels, swapped: bool) -> Erro
         format!("{{{}}}", pairs.join(", "))
     };
     let side = if swapped { "left" } else { "right" };
+    let (a, b) = if a <= b { (a, b) } else { (b, a) };
     Error::Execution(format!(
         "found duplicate series for the match group {} on the {side} hand-side of the operation: [{}, {}];many-to-many matching not allowed: matching labels must be unique on one side",
         written(&matching.key(a)),
