@@ -176,3 +176,84 @@ fn client_config() -> Result<Arc<rustls::ClientConfig>, String> {
         })
         .clone()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+
+    const URL: &str = "BASTIDE_TEST_TLS_ADDRESS";
+    const EXPECTED: &str = "BASTIDE_TEST_TLS_EXPECTED";
+
+    /// Run by the test below, with `SSL_CERT_FILE` set: a process may not change its own.
+    #[tokio::test]
+    async fn tls_child() {
+        let Ok(address) = std::env::var(URL) else { return };
+        let endpoint = Endpoint::of(&Address::parse(&address).unwrap(), true);
+        let exchange = Exchange {
+            method: Method::GET,
+            target: "/",
+            headers: &[],
+            body: Bytes::new(),
+            timeout: Duration::from_secs(10),
+            max_body: 1_000,
+        };
+        let got = match fetch(&endpoint, exchange).await {
+            Ok(answer) => String::from_utf8_lossy(&answer.body).into_owned(),
+            Err(why) => why,
+        };
+        let expected = std::env::var(EXPECTED).unwrap();
+        assert!(got.contains(&expected), "{got}");
+    }
+
+    #[test]
+    fn only_a_certificate_of_a_trusted_root_and_the_right_name_is_spoken_to() {
+        let made = |name: &str| rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        let (right, other) = (made("localhost"), made("localhost"));
+        let key = rustls::pki_types::PrivateKeyDer::try_from(right.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![right.cert.der().clone()], key)
+            .unwrap();
+        let config = Arc::new(config);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let connection = rustls::ServerConnection::new(config.clone()).unwrap();
+                let mut tls = rustls::StreamOwned::new(connection, stream);
+                // A client that refuses us ends the connection, which is its right.
+                if tls.read(&mut [0; 1_000]).is_ok() {
+                    let _ = tls.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nwelcome");
+                }
+            }
+        });
+        let dir = tempfile::tempdir().unwrap();
+        for (name, cert) in [("right.pem", &right), ("other.pem", &other)] {
+            std::fs::write(dir.path().join(name), cert.cert.pem()).unwrap();
+        }
+        std::fs::write(dir.path().join("empty.pem"), "").unwrap();
+        let cases = [
+            ("right.pem", "localhost", "welcome"),
+            ("other.pem", "localhost", "TLS with"),
+            ("right.pem", "127.0.0.1", "TLS with"),
+            ("empty.pem", "localhost", "no certificate in"),
+            ("missing.pem", "localhost", "cannot read the trusted roots"),
+        ];
+        for (roots, host, expected) in cases {
+            let child = std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "fetch::tests::tls_child", "--nocapture"])
+                .env("SSL_CERT_FILE", dir.path().join(roots))
+                .env(URL, format!("{host}:{port}"))
+                .env(EXPECTED, expected)
+                .output()
+                .unwrap();
+            let said =
+                String::from_utf8_lossy(&child.stdout).into_owned() + &String::from_utf8_lossy(&child.stderr);
+            assert!(child.status.success() && said.contains("1 passed"), "{roots} {host}: {said}");
+        }
+    }
+}

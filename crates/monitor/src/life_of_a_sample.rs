@@ -69,6 +69,7 @@ pub async fn run(start: Start<site::Monitor>) -> Result<(), Fault> {
         started_ms: sys::clock::now_ms(),
         opened,
         damage: Mutex::default(),
+        log_trouble: Mutex::default(),
         trouble: Mutex::default(),
     });
 
@@ -84,6 +85,7 @@ pub async fn run(start: Start<site::Monitor>) -> Result<(), Fault> {
         state: state.clone(),
         serving: Mutex::new(sockets.asked()),
         opened: opened_sockets.clone(),
+        retention: (state.plan().site.retention, state.plan().site.retention_bytes),
     });
     let path = run_dir.join(format!("{role}.sock"));
     role::admin::serve(&path, monitor.clone(), registry, shutdown.clone())
@@ -240,8 +242,7 @@ impl Work {
         });
         for log in &plan.site.logs {
             if !self.logs.contains_key(&log.name) {
-                let reader =
-                    Reader::new(log.clone(), &self.dir, self.state.sink.clone(), &self.state.registry);
+                let reader = Reader::new(log.clone(), &self.dir, self.state.clone());
                 let (go, told) = watch::channel(Go::On);
                 let task = tokio::spawn(reader.run(interval, told));
                 self.logs.insert(log.name.clone(), (log.clone(), go, task));
@@ -270,7 +271,13 @@ struct Monitor {
     serving: Mutex<Vec<SocketAddr>>,
     /// Bound for a revision that was committed, not yet served.
     opened: Arc<Mutex<Vec<(SocketAddr, TcpListener)>>>,
+    /// What the store was opened with.
+    retention: (base::Millis, base::Bytes),
 }
+
+/// Said where a revision changes what the store was opened with.
+const LATER: &str =
+    "a changed retention takes effect when the monitor starts next; hint: restart the monitor";
 
 /// A revision that can be swapped in.
 struct Prepared {
@@ -294,6 +301,13 @@ impl Role for Monitor {
 
     fn commit(&self, prepared: Prepared) {
         lock(&self.opened).extend(prepared.sockets);
+        let retention = |plan: &Plan| (plan.site.retention, plan.site.retention_bytes);
+        let mut trouble = lock(&self.state.trouble);
+        trouble.retain(|text| text != LATER);
+        if retention(&prepared.plan) != self.retention {
+            trouble.push(LATER.to_owned());
+        }
+        drop(trouble);
         self.state.plan.send_replace(Arc::new(prepared.plan));
     }
 
@@ -362,7 +376,7 @@ impl State {
             "rules_failing": failing,
             "undelivered": book.undelivered,
             "damage": damage,
-            "trouble": lock(&self.trouble).iter().cloned().chain(self.sink.trouble()).collect::<Vec<_>>(),
+            "trouble": lock(&self.trouble).iter().chain(lock(&self.log_trouble).values()).cloned().chain(self.sink.trouble()).collect::<Vec<_>>(),
         })
     }
 }

@@ -14,6 +14,10 @@ const AT_ONCE: usize = 8;
 /// The longest a query may take, waiting included (Prometheus: 2 min).
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Work that was told to stop may take this long to do so before its client is
+/// answered without it.
+const GRACE: Duration = Duration::from_millis(500);
+
 /// Samples one query may hold: 16 bytes each, so 80 MB.
 const MAX_SAMPLES: u64 = 5_000_000;
 
@@ -55,9 +59,12 @@ impl Queries {
             };
             work(&store, &options(&stop))
         });
-        match task.await {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        // The client gets its answer in time even if the work looks up too rarely;
+        // the work keeps its turn until it has really ended.
+        match tokio::time::timeout_at((deadline + GRACE).into(), task).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
+            Err(_) => Err(Error::Timeout),
         }
     }
 }
@@ -73,5 +80,53 @@ struct Gone(Arc<AtomicBool>);
 impl Drop for Gone {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_is_answered_in_time_whatever_the_work_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(dir.path(), monitor_store::Settings::default(), 0).unwrap();
+        let queries = Queries::new(Arc::new(store));
+        let deaf = queries.run(Duration::from_millis(10), |_, _| {
+            std::thread::sleep(Duration::from_secs(3));
+            Ok(())
+        });
+        let began = Instant::now();
+        assert!(matches!(deaf.await, Err(Error::Timeout)));
+        assert!(began.elapsed() < Duration::from_secs(3));
+        // Work that listens is told why it must stop.
+        let told = queries.run(Duration::from_millis(10), |_, options| {
+            loop {
+                if let Some(stop) = (options.stop)() {
+                    return Ok(stop);
+                }
+                std::thread::yield_now();
+            }
+        });
+        assert_eq!(told.await.unwrap(), Stop::Deadline);
+    }
+
+    #[tokio::test]
+    async fn work_is_stopped_when_its_client_goes_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(dir.path(), monitor_store::Settings::default(), 0).unwrap();
+        let queries = Queries::new(Arc::new(store));
+        let (said, stopped) = tokio::sync::oneshot::channel();
+        let run = queries.run(TIMEOUT, move |_, options| {
+            loop {
+                if let Some(stop) = (options.stop)() {
+                    let _ = said.send(stop);
+                    return Ok(());
+                }
+                std::thread::yield_now();
+            }
+        });
+        assert!(tokio::time::timeout(Duration::from_millis(20), run).await.is_err());
+        assert_eq!(stopped.await.unwrap(), Stop::Cancelled);
     }
 }

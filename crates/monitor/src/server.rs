@@ -28,6 +28,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of a form.
 const MAX_FORM: usize = 1 << 20;
 
+/// The longest life of a connection; a browser opens another one unseen.
+const MAX_LIFE: Duration = Duration::from_secs(300);
+
 /// Requests under way may take this long once draining has begun.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -133,7 +136,7 @@ async fn accept(
             // Errors of one connection concern its client alone.
             tokio::select! {
                 _ = connection.as_mut() => {}
-                () = shutdown.wait() => {
+                () = over(&shutdown) => {
                     connection.as_mut().graceful_shutdown();
                     let _ = tokio::time::timeout(DRAIN, connection).await;
                 }
@@ -141,6 +144,12 @@ async fn accept(
             drop(permit);
         });
     }
+}
+
+/// When a connection must end: the monitor drains, or it has lived long enough. A
+/// client that takes no answer would otherwise keep its place for ever.
+async fn over(shutdown: &Shutdown) {
+    let _ = tokio::time::timeout(MAX_LIFE, shutdown.wait()).await;
 }
 
 async fn answer(state: &Arc<State>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {

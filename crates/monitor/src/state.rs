@@ -40,6 +40,8 @@ pub(crate) struct State {
     pub(crate) opened: OpenReport,
     /// What was found damaged since.
     pub(crate) damage: Mutex<Vec<Damage>>,
+    /// Logs that cannot be read, by name, with the reason.
+    pub(crate) log_trouble: Mutex<BTreeMap<String, String>>,
     /// What else the operator must know.
     pub(crate) trouble: Mutex<Vec<String>>,
 }

@@ -12,7 +12,7 @@ pub(crate) fn text(out: &mut String, text: &str) {
 
 /// A list of texts.
 pub(crate) fn texts<'a>(out: &mut String, list: impl IntoIterator<Item = &'a str>) {
-    separated(out, list, |out, item| text(out, item));
+    separated(out, list, text);
 }
 
 /// `[a,b,c]`, each written by `one`.

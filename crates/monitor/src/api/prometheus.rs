@@ -3,7 +3,7 @@
 
 use super::params::{MAX_MS, MIN_MS, duration_ms, time_ms};
 use super::{Params, json};
-use crate::queries::TIMEOUT;
+use crate::queries::{LOOKBACK_MS, TIMEOUT};
 use crate::server::Reply;
 use crate::state::State;
 use base::names;
@@ -92,9 +92,13 @@ async fn query(state: &State, params: &Params) -> Result<String, Failure> {
     let query = parse_query(params)?;
     let at_ms = time_param(params, "time", sys::clock::now_ms() as i64)?;
     let timeout = timeout_param(params)?;
+    let lookback_ms = lookback_param(params)?;
     let outcome = state
         .queries
-        .run(timeout, move |store, options| Ok(json::outcome(&query.instant(store, at_ms, options)?)))
+        .run(timeout, move |store, options| {
+            let options = monitor_promql::Options { lookback_ms, ..*options };
+            Ok(json::outcome(&query.instant(store, at_ms, &options)?))
+        })
         .await?;
     Ok(outcome)
 }
@@ -122,11 +126,13 @@ async fn query_range(state: &State, params: &Params) -> Result<String, Failure> 
     }
     let query = parse_query(params)?;
     let timeout = timeout_param(params)?;
+    let lookback_ms = lookback_param(params)?;
     let outcome = state
         .queries
         .run(timeout, move |store, options| {
             // As many steps as are allowed above: the last one included.
-            let options = monitor_promql::Options { max_steps: MAX_POINTS as usize + 1, ..*options };
+            let options =
+                monitor_promql::Options { max_steps: MAX_POINTS as usize + 1, lookback_ms, ..*options };
             Ok(json::outcome(&query.range(store, start_ms, end_ms, step_ms, &options)?))
         })
         .await?;
@@ -215,6 +221,16 @@ fn parse_query(params: &Params) -> Result<Query, Failure> {
 
 fn time_param(params: &Params, name: &str, default_ms: i64) -> Result<i64, Failure> {
     params.get(name).map_or(Ok(default_ms), |text| time_ms(text).map_err(|why| Failure::parameter(name, why)))
+}
+
+/// `lookback_delta`, at most a day.
+fn lookback_param(params: &Params) -> Result<i64, Failure> {
+    let Some(text) = params.get("lookback_delta") else { return Ok(LOOKBACK_MS) };
+    match duration_ms(text) {
+        Ok(ms) if (1..=86_400_000).contains(&ms) => Ok(ms),
+        Ok(_) => Err(Failure::parameter("lookback_delta", "it is between 1ms and 1d")),
+        Err(why) => Err(Failure::parameter("lookback_delta", why)),
+    }
 }
 
 fn timeout_param(params: &Params) -> Result<Duration, Failure> {

@@ -102,7 +102,10 @@ fn number(text: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn check(format: LogFormat, cases: &[(&str, Option<(u16, u64, Option<f64>)>)]) {
+    /// A line, and what is read of it.
+    type Case = (&'static str, Option<(u16, u64, Option<f64>)>);
+
+    fn check(format: LogFormat, cases: &[Case]) {
         for (line, expected) in cases {
             let got = parse(format, line.as_bytes()).map(|e| (e.code, e.sent_bytes, e.duration_s));
             assert_eq!(got, *expected, "{line}");

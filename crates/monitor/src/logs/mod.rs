@@ -12,11 +12,12 @@ pub(crate) use line::{Entry, parse};
 pub(crate) use tail::{Piece, Place, Tail};
 
 use crate::scrape::Go;
-use crate::sink::{Pending, Sink};
+use crate::sink::Pending;
+use crate::state::{State, lock};
 use base::names::{self, DURATION_BUCKETS};
-use monitor_promql::Labels;
 use monitor_promql::labels::METRIC_NAME;
-use role::{Counter, Registry};
+use monitor_promql::{Labels, STALE};
+use role::Counter;
 use serde::{Deserialize, Serialize};
 use site::{Log, LogFormat};
 use std::collections::BTreeMap;
@@ -95,14 +96,14 @@ pub(crate) struct Reader {
     counts: Counts,
     saved: Checkpoint,
     file: PathBuf,
-    sink: Arc<Sink>,
+    state: Arc<State>,
     ok: Arc<Counter>,
     malformed: Arc<Counter>,
 }
 
 impl Reader {
     /// A reader whose checkpoint is in `dir`. A damaged checkpoint counts as none.
-    pub(crate) fn new(log: Log, dir: &Path, sink: Arc<Sink>, registry: &Registry) -> Self {
+    pub(crate) fn new(log: Log, dir: &Path, state: Arc<State>) -> Self {
         // The name is the operator's; as a file name it is its fingerprint.
         let print = monitor_alert::fingerprint(&[(log.name.clone(), log.path.display().to_string())]);
         let file = dir.join(format!("log-{print:016x}.json"));
@@ -112,9 +113,9 @@ impl Reader {
         let saved = saved.unwrap_or_default();
         // Our own log began with us; a foreign one may hold years.
         let tail = Tail::new(log.path.clone(), place, log.format != LogFormat::Bastide);
-        let lines = registry.counter(&names::MONITOR_LOG_LINES);
+        let lines = state.registry.counter(&names::MONITOR_LOG_LINES);
         let (ok, malformed) = (lines.with(&[&log.name, "ok"]), lines.with(&[&log.name, "malformed"]));
-        Self { log, tail, counts: saved.counts.clone(), saved, file, sink, ok, malformed }
+        Self { log, tail, counts: saved.counts.clone(), saved, file, state, ok, malformed }
     }
 
     /// Reads until told otherwise; gives the counts to the store every `interval`.
@@ -125,11 +126,12 @@ impl Reader {
             if due {
                 next_sample = tokio::time::Instant::now() + interval;
             }
-            let ended = go.borrow().to_owned() != Go::On;
+            let told = *go.borrow();
+            let ended = told != Go::On;
             let read = tokio::task::spawn_blocking(move || {
                 let more = self.poll();
                 if due || ended {
-                    self.sink.append(&self.counts.samples(&self.log.name, sys::clock::now_ms() as i64));
+                    self.give(told == Go::Removed);
                 }
                 (self, more)
             });
@@ -151,23 +153,29 @@ impl Reader {
     fn poll(&mut self) -> bool {
         let (counts, format) = (&mut self.counts, self.log.format);
         let (mut good, mut bad) = (0, 0);
-        // A file that may not be read is tried again; its lines stay where they are.
-        let more = self
-            .tail
-            .poll(|piece| {
-                let entry = match piece {
-                    Piece::Line(line) => parse(format, line),
-                    Piece::TooLong => None,
-                };
-                match entry {
-                    Some(entry) => {
-                        good += 1;
-                        counts.add(entry);
-                    }
-                    None => bad += 1,
+        let read = self.tail.poll(|piece| {
+            let entry = match piece {
+                Piece::Line(line) => parse(format, line),
+                Piece::TooLong => None,
+            };
+            match entry {
+                Some(entry) => {
+                    good += 1;
+                    counts.add(entry);
                 }
-            })
-            .unwrap_or(false);
+                None => bad += 1,
+            }
+        });
+        // A file that may not be read is tried again; its lines stay where they are.
+        let mut trouble = lock(&self.state.log_trouble);
+        match &read {
+            Ok(_) => drop(trouble.remove(&self.log.name)),
+            Err(error) => {
+                let what = format!("cannot read `{}`: {error}", self.log.path.display());
+                trouble.insert(self.log.name.clone(), what);
+            }
+        }
+        drop(trouble);
         counts.malformed += bad;
         self.ok.add(good);
         self.malformed.add(bad);
@@ -181,7 +189,17 @@ impl Reader {
                 self.saved = now;
             }
         }
-        more
+        read.unwrap_or(false)
+    }
+
+    /// Gives the counts to the store; those of a log that left the revision are over.
+    fn give(&self, over: bool) {
+        let mut samples = self.counts.samples(&self.log.name, sys::clock::now_ms() as i64);
+        if over {
+            samples.iter_mut().for_each(|sample| sample.value = STALE);
+            lock(&self.state.log_trouble).remove(&self.log.name);
+        }
+        self.state.sink.append(&samples);
     }
 }
 

@@ -140,7 +140,9 @@ impl Home {
         let thread = std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-            runtime.block_on(monitor::run(start))
+            let result = runtime.block_on(monitor::run(start));
+            runtime.shutdown_background(); // As the binary: a query under way keeps nobody.
+            result
         });
         let socket = self.run().join("monitor.sock");
         let address = until("the monitor listens", || {

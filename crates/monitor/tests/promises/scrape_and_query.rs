@@ -211,15 +211,19 @@ fn a_hostile_query_costs_an_error_and_no_scrape() {
     site.targets = vec![fake.target("app/1")];
     let monitor = home.monitor(site);
     until("it is up", || monitor.value("up").filter(|v| *v == 1.0));
-    // Each inner step is evaluated for each outer one: more than any machine does in time.
-    let mut hostile = "a".to_owned();
-    for _ in 0..4 {
-        hostile = format!("max_over_time(({hostile})[1d:1s])");
-    }
+    // 2,000 series at 11,000 steps are more than a query may hold; a millisecond is
+    // less than it takes to find out.
+    let many: String = (0..2_000).map(|i| format!("m{{i=\"{i}\"}} 1\n")).collect();
+    fake.say(200, &(many + "a 1\n"));
+    until("many series", || monitor.value("count(m)").filter(|v| *v == 2_000.0));
+    let end = sys::clock::now_ms() / 1_000;
+    let start = end - 10_999;
+    let hostile = encode("sum_over_time((m * on(i) m or on(i) m)[1h:1s])");
     let address = monitor.address;
     let attackers: Vec<_> = (0..12)
         .map(|_| {
-            let target = format!("/api/v1/query?timeout=2s&query={}", encode(&hostile));
+            let target =
+                format!("/api/v1/query_range?query={hostile}&start={start}&end={end}&step=1&timeout=2s");
             std::thread::spawn(move || crate::common::get(address, &target))
         })
         .collect();
@@ -233,6 +237,10 @@ fn a_hostile_query_costs_an_error_and_no_scrape() {
         assert!(matches!(status, 422 | 503), "{status}: {answer}");
         assert!(["timeout", "execution"].contains(&answer["errorType"].as_str().unwrap()), "{answer}");
     }
+    let (status, _, body) = monitor.get("/api/v1/query?query=count(m)&timeout=0");
+    assert_eq!(status, 503, "{}", String::from_utf8_lossy(&body));
+    let answer: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(answer["errorType"], "timeout");
     assert_eq!(monitor.value("a"), Some(1.0));
     monitor.stop();
 }
