@@ -6,6 +6,7 @@
 //! absent, the run says so and counts nothing as passed.
 
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -18,7 +19,8 @@ struct Suite {
     run: fn(&Path) -> Result<Outcome, String>,
 }
 
-static SUITES: &[Suite] = &[];
+static SUITES: &[Suite] =
+    &[Suite { name: "promql", about: "Prometheus' PromQL scripts", data: "promql", run: promql }];
 
 /// What a suite's run gave.
 #[derive(Debug, Default, PartialEq, Serialize)]
@@ -31,6 +33,9 @@ pub(crate) struct Outcome {
     pub(crate) skipped: u64,
     /// Why, for each that failed.
     pub(crate) failures: Vec<Failure>,
+    /// What the skipped ones need, and how many need it.
+    #[serde(skip)]
+    pub(crate) needs: BTreeMap<String, u64>,
 }
 
 /// A case that did not do as the suite says.
@@ -72,9 +77,43 @@ pub(crate) fn run(root: &Path, name: Option<&str>, json: bool, dir: Option<PathB
     }
 }
 
+/// Every script of the folder through `monitor-promql`.
+fn promql(dir: &Path) -> Result<Outcome, String> {
+    let mut scripts = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(|error| format!("{}: {error}", dir.display()))? {
+        let path = entry.map_err(|error| format!("{}: {error}", dir.display()))?.path();
+        if path.extension().is_some_and(|extension| extension == "test") {
+            scripts.push(path);
+        }
+    }
+    if scripts.is_empty() {
+        return Err(format!("no `.test` script in `{}`", dir.display()));
+    }
+    scripts.sort();
+    let mut outcome = Outcome::default();
+    for path in scripts {
+        let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        let report = monitor_promql::script::run(&file, &text);
+        outcome.passed += report.passed as u64;
+        outcome.failed += report.failed.len() as u64;
+        outcome.skipped += report.skipped.len() as u64;
+        outcome
+            .failures
+            .extend(report.failed.into_iter().map(|case| Failure { name: case.name, why: case.why }));
+        for case in report.skipped {
+            *outcome.needs.entry(case.why).or_default() += 1;
+        }
+    }
+    Ok(outcome)
+}
+
 /// Prints `outcome`; with `json` the object is the only thing on stdout.
 fn report(outcome: &Outcome, json: bool) -> ExitCode {
     let closing = closing_line(outcome);
+    for (need, count) in &outcome.needs {
+        eprintln!("skipped {count}: {need}");
+    }
     if json {
         match serde_json::to_string_pretty(outcome) {
             Ok(text) => println!("{text}"),
