@@ -204,7 +204,8 @@ async fn serve_http1(transport: Transport, connection: &Arc<Connection>) {
         async move { Ok::<_, Infallible>(answered.await) }
     });
     let serving = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
-    drive(serving, connection).await;
+    // The stream itself watches for idleness between requests.
+    drive(serving, connection, None).await;
 }
 
 async fn serve_http2(transport: Transport, connection: &Arc<Connection>) {
@@ -227,7 +228,8 @@ async fn serve_http2(transport: Transport, connection: &Arc<Connection>) {
         let answered = answer(shared.clone(), request);
         async move { Ok::<_, Infallible>(answered.await) }
     });
-    drive(builder.serve_connection(TokioIo::new(stream), service), connection).await;
+    let keep_alive = Some(connection.compiled.timeouts.keep_alive.duration());
+    drive(builder.serve_connection(TokioIo::new(stream), service), connection, keep_alive).await;
 }
 
 /// An engine's connection that can be asked to finish.
@@ -260,12 +262,12 @@ where
 
 /// Drives a connection to its end: asks it to finish when the edge drains (then
 /// HTTP/2 says GOAWAY, HTTP/1.1 `Connection: close`), or when it has been idle
-/// for long; ends it when no byte has moved for too long.
-async fn drive(serving: impl Serving, connection: &Arc<Connection>) {
+/// for `keep_alive`; ends it when no byte has moved for too long.
+async fn drive(serving: impl Serving, connection: &Arc<Connection>, keep_alive: Option<Duration>) {
     let mut serving = std::pin::pin!(serving);
-    let timeouts = &connection.compiled.timeouts;
-    let (idle, keep_alive) = (timeouts.idle.duration(), timeouts.keep_alive.duration());
-    let every = (idle.min(keep_alive) / 2).clamp(Duration::from_millis(50), Duration::from_secs(15));
+    let idle = connection.compiled.timeouts.idle.duration();
+    let every =
+        (keep_alive.unwrap_or(idle).min(idle) / 2).clamp(Duration::from_millis(50), Duration::from_secs(15));
     let mut draining = connection.worker.edge.draining.subscribe();
     let mut look = tokio::time::interval(every);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -282,7 +284,7 @@ async fn drive(serving: impl Serving, connection: &Arc<Connection>) {
                 if still > idle {
                     break Ok(());
                 }
-                if !asked && still > keep_alive && !connection.is_busy() {
+                if !asked && keep_alive.is_some_and(|most| still > most) && !connection.is_busy() {
                     asked = true;
                     serving.as_mut().finish();
                 }
