@@ -170,16 +170,21 @@ impl Crowd {
     fn of(&self, ip: IpAddr) -> &Mutex<HashMap<IpAddr, u32>> {
         let last = match ip {
             IpAddr::V4(ip) => ip.octets()[3],
-            IpAddr::V6(ip) => ip.octets()[7] ^ ip.octets()[15],
+            IpAddr::V6(ip) => ip.octets()[7] ^ ip.octets()[5],
         };
         &self.by_ip[usize::from(last % 16)]
     }
 }
 
 impl Place {
-    /// Takes a place, if there is one. `trusted` proxies bring many clients: the
+    /// Takes a place, if there is one. An IPv6 client is its network of 64 bits:
+    /// that is what one customer has. `trusted` proxies bring many clients: the
     /// limit for one address is not for them.
     pub(crate) fn take(edge: &Arc<Edge>, ip: IpAddr, trusted: bool) -> Result<Self, Refusal> {
+        let ip = match ip {
+            IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
+            v4 => v4,
+        };
         let limits = &edge.compiled.load().limits;
         let (most, most_per_ip) = (limits.connections, limits.connections_per_ip);
         let crowd = &edge.crowd;

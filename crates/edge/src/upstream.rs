@@ -137,35 +137,40 @@ pub(crate) async fn send(
     retries: &mut u32,
 ) -> Result<(Response<Incoming>, Answered), Failure> {
     let deadline = Instant::now() + WAIT_FOR_SERVER;
+    let mut pool = pool.clone();
     let mut tried: SmallVec<[usize; 8]> = SmallVec::new();
     let mut resends = 0;
-    let mut waiting: Option<Waiting<'_>> = None;
+    let mut waiting: Option<Waiting> = None;
     loop {
         let lease = match pool.pool.choose(sys::clock::monotonic_ms(), &tried) {
             Ok(lease) => lease,
             Err(_) => {
                 // Everyone was tried, is busy or out: look again until it is too late.
                 if waiting.is_none() {
-                    waiting = Waiting::join(pool);
+                    waiting = Waiting::join(&pool);
                 }
                 if waiting.is_none() || Instant::now() >= deadline {
                     return Err(Failure::Unavailable);
                 }
                 tried.clear();
                 tokio::time::sleep(LOOK_AGAIN).await;
+                // A revision that came meanwhile may have brought other servers.
+                if let Some(now) = worker.edge.current().pool(pool.name()) {
+                    pool.clone_from(now);
+                }
                 continue;
             }
         };
         let index = lease.index();
         let body = std::mem::replace(&mut outgoing.body, RequestBody::Empty);
-        match attempt(worker, pool, lease, &outgoing, body, timeouts).await {
+        match attempt(worker, &pool, lease, &outgoing, body, timeouts).await {
             Tried::Answered(response, answered) => return Ok((response, answered)),
             Tried::Failed(failure) => return Err(failure),
             Tried::NotSent(body, stale) => {
                 outgoing.body = body;
                 if !stale {
                     tried.push(index);
-                    count_retry(pool, retries);
+                    count_retry(&pool, retries);
                 }
             }
             Tried::Broke(None, _) => return Err(Failure::Broke),
@@ -178,7 +183,7 @@ pub(crate) async fn send(
                 if !stale {
                     tried.push(index);
                 }
-                count_retry(pool, retries);
+                count_retry(&pool, retries);
             }
         }
     }
@@ -340,19 +345,19 @@ where
 }
 
 /// A place among the requests that wait for a server.
-struct Waiting<'a>(&'a PoolState);
+struct Waiting(Arc<PoolState>);
 
-impl<'a> Waiting<'a> {
-    fn join(pool: &'a PoolState) -> Option<Self> {
+impl Waiting {
+    fn join(pool: &Arc<PoolState>) -> Option<Self> {
         if pool.waiting.fetch_add(1, Ordering::AcqRel) < MAX_WAITING {
-            return Some(Self(pool));
+            return Some(Self(pool.clone()));
         }
         pool.waiting.fetch_sub(1, Ordering::AcqRel);
         None
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Waiting {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::AcqRel);
     }

@@ -227,3 +227,53 @@ async fn inherited_sockets_are_used_and_the_certificate_s_end_is_told() {
     shutdown.drain();
     task.await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_reload_helps_even_the_requests_that_wait() {
+    let edge = Arc::new(Edge::start(settings(&[])).await);
+    let asked = {
+        let edge = edge.clone();
+        tokio::spawn(async move {
+            let mut client = edge.http1().await;
+            read(client.send_request(get("/")).await.unwrap()).await
+        })
+    };
+    wait_for("the request waits", async || {
+        edge.admin.get("/status").await.unwrap()["pools"][0]["waiting"] == 1
+    })
+    .await;
+    let origin = Origin::named("new").await;
+    let mut site = edge.settings.clone();
+    site.pools = vec![pool("app", &[origin.address])];
+    edge.reload(2, site).await.unwrap();
+    let (status, _, body) = asked.await.unwrap();
+    assert_eq!((status, body.as_str()), (200, "new"));
+    Arc::into_inner(edge).unwrap().stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_is_counted_and_frees_the_server() {
+    let origin = Origin::start(|_| async {
+        std::future::pending::<()>().await;
+        text("never")
+    })
+    .await;
+    let edge = Edge::start(settings(&[origin.address])).await;
+    let mut stream = edge.tls().await;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n").await.unwrap();
+    let in_flight = async |count: u64| {
+        wait_for("the request is at the server", async || {
+            edge.admin.get("/status").await.unwrap()["pools"][0]["servers"][0]["in_flight"] == count
+        })
+        .await;
+    };
+    in_flight(1).await;
+    drop(stream);
+    in_flight(0).await;
+    wait_for("it is counted", async || {
+        edge.metric("bastide_edge_requests_total{pool=\"app\",code=\"499\"}").await == 1.0
+    })
+    .await;
+    assert_eq!(edge.metric("bastide_edge_requests_in_flight").await, 0.0);
+    edge.stop().await;
+}
