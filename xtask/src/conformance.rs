@@ -4,11 +4,16 @@
 //! A suite reads its data from a folder that is not part of the repository
 //! (`../shared/testdata/…` unless `--dir` says otherwise). Where the folder is
 //! absent, the run says so and counts nothing as passed.
+//!
+//! A run fails where a case failed. With `--ratchet`, as `script/test` runs it, it
+//! fails where it is worse than `xtask/conformance.toml` says: fewer cases passed,
+//! or one failed that is not known to.
 
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use toml_edit::{DocumentMut, Item};
 
 /// One suite.
 struct Suite {
@@ -48,7 +53,13 @@ pub(crate) struct Failure {
 }
 
 /// Runs the suite `name` and prints what it gave.
-pub(crate) fn run(root: &Path, name: Option<&str>, json: bool, dir: Option<PathBuf>) -> ExitCode {
+pub(crate) fn run(
+    root: &Path,
+    name: Option<&str>,
+    json: bool,
+    ratchet: bool,
+    dir: Option<PathBuf>,
+) -> ExitCode {
     let Some(name) = name else {
         for suite in SUITES {
             println!("{:<12} {}", suite.name, suite.about);
@@ -69,12 +80,50 @@ pub(crate) fn run(root: &Path, name: Option<&str>, json: bool, dir: Option<PathB
         return ExitCode::from(u8::from(given));
     }
     match (suite.run)(&dir) {
-        Ok(outcome) => report(&outcome, json),
+        Ok(outcome) => {
+            let printed = report(&outcome, json);
+            if !ratchet {
+                return printed;
+            }
+            match worse(root, name, &outcome) {
+                Ok(None) => ExitCode::SUCCESS,
+                Ok(Some(what)) | Err(what) => {
+                    eprintln!("error: conformance {name}: {what}");
+                    ExitCode::from(1)
+                }
+            }
+        }
         Err(error) => {
             eprintln!("error: conformance {name} could not run: {error}");
             ExitCode::from(1)
         }
     }
+}
+
+/// What is worse than the file says.
+fn worse(root: &Path, name: &str, outcome: &Outcome) -> Result<Option<String>, String> {
+    let file = "xtask/conformance.toml";
+    let text = std::fs::read_to_string(root.join(file)).map_err(|error| format!("{file}: {error}"))?;
+    compare(name, &text, outcome).map_err(|error| format!("{file}: {error}"))
+}
+
+fn compare(name: &str, text: &str, outcome: &Outcome) -> Result<Option<String>, String> {
+    let document: DocumentMut = text.parse().map_err(|error| format!("{error}"))?;
+    let table = document.get(name).ok_or_else(|| format!("no [{name}]"))?;
+    let floor = table.get("passed").and_then(Item::as_integer).ok_or("no `passed`")?;
+    let floor = u64::try_from(floor).map_err(|_| "`passed` is negative")?;
+    let known: Vec<&str> = match table.get("known").and_then(Item::as_array) {
+        Some(cases) => cases.iter().filter_map(|case| case.as_str()).collect(),
+        None => Vec::new(),
+    };
+    // A known case is named by its beginning, file and line.
+    let new =
+        outcome.failures.iter().find(|failure| !known.iter().any(|case| failure.name.starts_with(case)));
+    Ok(match new {
+        Some(failure) => Some(format!("`{}` is not known to fail", failure.name)),
+        None if outcome.passed < floor => Some(format!("{} passed, and {floor} did before", outcome.passed)),
+        None => None,
+    })
 }
 
 /// Every script of the folder through `monitor-promql`.
@@ -151,5 +200,20 @@ mod tests {
         assert_eq!(closing_line(&outcome), "3 passed, 1 failed");
         outcome.skipped = 2;
         assert_eq!(closing_line(&outcome), "3 passed, 1 failed, 2 skipped");
+    }
+
+    #[test]
+    fn the_ratchet_holds() {
+        let failure = |name: &str| Failure { name: name.to_owned(), why: String::new() };
+        let judge = |passed, failures: Vec<Failure>, text: &str| {
+            compare("suite", text, &Outcome { passed, failures, ..Outcome::default() })
+                .map(|worse| worse.is_some())
+        };
+        let text = "[suite]\npassed = 10\nknown = [\"a.test:7:\"]\n";
+        assert_eq!(judge(10, vec![], text), Ok(false));
+        assert_eq!(judge(10, vec![failure("a.test:7: x")], text), Ok(false));
+        assert_eq!(judge(9, vec![], text), Ok(true));
+        assert_eq!(judge(11, vec![failure("a.test:70: x")], text), Ok(true));
+        assert!(judge(10, vec![], "[other]\n").is_err());
     }
 }

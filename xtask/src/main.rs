@@ -45,6 +45,9 @@ enum Command {
         /// Print the outcome as JSON
         #[arg(long)]
         json: bool,
+        /// Fail only where the run is worse than xtask/conformance.toml says
+        #[arg(long, conflicts_with = "dir")]
+        ratchet: bool,
         /// Where the suite's data is, instead of its usual place beside the repository
         #[arg(long)]
         dir: Option<PathBuf>,
@@ -69,7 +72,9 @@ fn main() -> ExitCode {
     let root = repository();
     match arguments.command {
         Command::Check { json, bless } => check::run(&root, json, bless),
-        Command::Conformance { name, json, dir } => conformance::run(&root, name.as_deref(), json, dir),
+        Command::Conformance { name, json, ratchet, dir } => {
+            conformance::run(&root, name.as_deref(), json, ratchet, dir)
+        }
         Command::Bench { arguments } => bench::run(&root, &arguments),
     }
 }
