@@ -477,8 +477,12 @@ pub(crate) fn pin(node: &mut Node, at_ms: i64) -> bool {
             pin(&mut aggregate.expr, at_ms) && param
         }
         Node::Call(call) => {
-            let args = call.args.iter_mut().map(|arg| pin(arg, at_ms)).fold(true, |a, b| a && b);
-            args && !moves(&call.function)
+            // All arguments, whatever the first of them says.
+            let mut fixed = !moves(&call.function);
+            for arg in &mut call.args {
+                fixed &= pin(arg, at_ms);
+            }
+            fixed
         }
     }
 }

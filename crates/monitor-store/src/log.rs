@@ -170,7 +170,12 @@ impl Log {
 
     /// Begins a new file.
     pub(crate) fn rotate(&mut self) -> Result<(), Error> {
-        self.sync()?;
+        let synced = self.sync();
+        if !self.broken {
+            synced?;
+        }
+        // A file that cannot be written any more may be one that cannot be synced
+        // either; it is left all the same, or nothing would ever be stored again.
         let (file, path) = new_file(&self.dir, self.number + 1)?;
         self.older.push(OldFile {
             path: std::mem::replace(&mut self.path, path),

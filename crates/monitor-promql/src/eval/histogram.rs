@@ -89,7 +89,7 @@ impl Evaluator<'_> {
     }
 
     fn quantiles(&mut self, histograms: &[Histogram], q: &[f64], steps: Steps) -> Result<Vec<Column>, Error> {
-        self.from_histograms(histograms, steps, |this, histogram, buckets, i| {
+        self.each_histogram(histograms, steps, |this, histogram, buckets, i| {
             let special = !(0.0..=1.0).contains(&q[i]);
             let Some(mended) = tidy_buckets(buckets).filter(|_| !special) else {
                 return if special { bucket_quantile(q[i], &[]) } else { f64::NAN };
@@ -108,13 +108,13 @@ impl Evaluator<'_> {
         upper: &[f64],
         steps: Steps,
     ) -> Result<Vec<Column>, Error> {
-        self.from_histograms(histograms, steps, |_, _, buckets, i| match tidy_buckets(buckets) {
+        self.each_histogram(histograms, steps, |_, _, buckets, i| match tidy_buckets(buckets) {
             Some(_) => bucket_fraction(lower[i], upper[i], buckets),
             None => f64::NAN,
         })
     }
 
-    fn from_histograms(
+    fn each_histogram(
         &mut self,
         histograms: &[Histogram],
         steps: Steps,

@@ -5,7 +5,12 @@ use crate::functions::{RangeFunction, Window};
 use crate::plan::{Call, Node, Range, RangeOf};
 use crate::{Error, Labels, METRIC_NAME, Matcher, Point, is_stale};
 
-impl Evaluator<'_> {
+/// What is done with each series of a range: its labels, whether its name goes,
+/// and its points without staleness markers.
+pub(crate) type OnSeries<'f, 'a> =
+    &'f mut dyn FnMut(&mut Evaluator<'a>, Labels, bool, &[Point]) -> Result<(), Error>;
+
+impl<'a> Evaluator<'a> {
     pub(super) fn range_function(
         &mut self,
         call: &Call,
@@ -65,13 +70,12 @@ impl Evaluator<'_> {
         values
     }
 
-    /// Calls `f` with each series of a range: its labels, whether its name goes,
-    /// and its points without staleness markers.
+    /// Calls `f` with each series of a range.
     pub(crate) fn each_series(
         &mut self,
         range: &Range,
         steps: Steps,
-        f: &mut dyn FnMut(&mut Self, Labels, bool, &[Point]) -> Result<(), Error>,
+        f: OnSeries<'_, 'a>,
     ) -> Result<(), Error> {
         if steps.count == 0 {
             return Ok(());

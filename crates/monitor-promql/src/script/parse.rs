@@ -261,10 +261,7 @@ fn duration(text: &str) -> Option<i64> {
 }
 
 fn unquote(text: &str) -> Option<String> {
-    match Query::parse(text).ok()?.literal() {
-        Some(text) => Some(text.to_owned()),
-        None => None,
-    }
+    Query::parse(text).ok()?.literal().map(str::to_owned)
 }
 
 /// `metric{a="b"} 1 2 3`.
