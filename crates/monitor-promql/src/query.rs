@@ -19,7 +19,8 @@ pub struct Options<'a> {
     pub lookback_ms: i64,
     /// The step of a subquery that gives none, in milliseconds; the interval of rules.
     pub subquery_step_ms: i64,
-    /// Values that may be in memory at once.
+    /// Values of eight or sixteen bytes that may be in memory at once. Default
+    /// 20,000,000; Prometheus: 50,000,000.
     pub max_samples: u64,
     /// Series that one expression may have.
     pub max_series: usize,
@@ -46,7 +47,7 @@ impl Default for Options<'_> {
         Self {
             lookback_ms: 300_000,
             subquery_step_ms: 60_000,
-            max_samples: 50_000_000,
+            max_samples: 20_000_000,
             max_series: 100_000,
             max_steps: 11_000,
             delayed_name_removal: false,

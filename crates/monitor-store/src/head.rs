@@ -225,11 +225,10 @@ impl Head {
         }
     }
 
-    /// All ids with their labels, ascending by labels.
+    /// All label sets with their ids, in no order: sorting many of them would
+    /// hold up appends.
     pub(crate) fn all(&self) -> Vec<(Labels, u64)> {
-        let mut all: Vec<(Labels, u64)> = self.by_labels.iter().map(|(l, id)| (l.clone(), *id)).collect();
-        all.sort_unstable();
-        all
+        self.by_labels.iter().map(|(labels, id)| (labels.clone(), *id)).collect()
     }
 
     /// What a series has before a time.

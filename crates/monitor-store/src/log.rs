@@ -15,7 +15,8 @@ const END: u8 = 0;
 const SERIES: u8 = 1;
 const SAMPLES: u8 = 2;
 const RECORD_HEAD: usize = 9;
-const MAX_RECORD: usize = 4 << 20;
+/// Bytes of a record; longer ones are taken for damage.
+pub(crate) const MAX_RECORD: usize = 4 << 20;
 /// Samples of one record: at most 20 bytes each, far below [`MAX_RECORD`].
 const MAX_SAMPLES: usize = 65_536;
 

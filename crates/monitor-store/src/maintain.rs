@@ -201,11 +201,12 @@ pub(crate) fn write_block(
     dir: &Path,
     start_ms: i64,
     end_ms: i64,
-    series: Vec<(Labels, u64)>,
+    mut series: Vec<(Labels, u64)>,
     part: impl Fn(u64) -> Option<HeadPart>,
 ) -> Result<Option<Block>, Error> {
     let mut writer = BlockWriter::create(dir, start_ms, end_ms)?;
     let mut points = Vec::new();
+    series.sort_unstable();
     for (labels, id) in series {
         let Some(part) = part(id) else { continue };
         points.clear();

@@ -6,6 +6,7 @@ use crate::log::{self, Log, OldFile, Record};
 use crate::report::io_error;
 use crate::store::{Ingest, State, Store};
 use crate::{Damage, Error, OpenReport, Settings};
+use base::Bytes;
 use rustc_hash::FxHashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -63,6 +64,16 @@ fn rules(settings: &Settings) -> Result<Rules, Error> {
             settings.out_of_order, settings.block
         )));
     }
+    let labels = settings.max_labels.saturating_mul(settings.max_label_name + settings.max_label_value + 20);
+    if labels > log::MAX_RECORD / 2 {
+        return Err(Error::Settings(format!(
+            "`{}` labels of `{}` and `{}` bytes do not fit a record of the log; together they may have {}",
+            settings.max_labels,
+            settings.max_label_name,
+            settings.max_label_value,
+            Bytes((log::MAX_RECORD / 2) as u64)
+        )));
+    }
     Ok(Rules { block_ms: block as i64, out_of_order_ms: out_of_order as i64 })
 }
 
@@ -84,6 +95,8 @@ fn open_blocks(dir: &Path, report: &mut OpenReport) -> Result<Vec<Arc<Block>>, E
         if path.extension().is_none_or(|e| e != "blk") {
             continue;
         }
+        // A file that may not be opened is the operator's matter, and not damaged.
+        fs::File::open(&path).map_err(io_error("opening", &path))?;
         match Block::open(&path) {
             Ok(block) => blocks.push(Arc::new(block)),
             Err(why) => {

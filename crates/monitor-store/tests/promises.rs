@@ -269,6 +269,7 @@ fn impossible_settings_are_refused() {
     for settings in [
         Settings { block: Millis(1), ..settings() },
         Settings { out_of_order: Millis(3_600_000), ..settings() },
+        Settings { max_label_value: 1 << 20, ..settings() },
     ] {
         assert!(matches!(Store::open(dir.path(), settings, NOW), Err(Error::Settings(_))));
     }

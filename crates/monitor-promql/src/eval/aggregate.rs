@@ -43,7 +43,7 @@ impl Evaluator<'_> {
     ) -> Result<Vec<Column>, Error> {
         let inputs = self.eval_vector(&aggregate.expr, steps)?;
         let (groups, of) = group(aggregate, &inputs);
-        self.hold(groups.len(), steps.count)?;
+        self.hold(groups.len() * FOLD_VALUES, steps.count)?;
         // Column by column, so that the values of one series are read in a row.
         let mut folds: Vec<Vec<Option<Fold>>> = groups.iter().map(|_| vec![None; steps.count]).collect();
         let mut drop_names = vec![false; groups.len()];
@@ -54,7 +54,7 @@ impl Evaluator<'_> {
                 folds[*group][step].get_or_insert_with(|| begin(step)).add(*value);
             }
         }
-        self.release_columns(inputs.len(), steps);
+        self.release_columns(inputs.len() + groups.len() * (FOLD_VALUES - 1), steps);
         let finish = |fold: Option<Fold>| fold.map_or(ABSENT, Fold::finish);
         let columns = groups.into_iter().zip(folds).zip(drop_names).map(|((labels, folds), drop_name)| {
             Column { labels, drop_name, values: folds.into_iter().map(finish).collect() }
@@ -198,6 +198,9 @@ fn in_ratio(ratio: f64, labels: &Labels) -> bool {
     let place = (mixed >> 11) as f64 / (1u64 << 53) as f64;
     if ratio >= 0.0 { place < ratio } else { place >= 1.0 + ratio }
 }
+
+/// What an aggregation in progress takes, in values of eight bytes.
+const FOLD_VALUES: usize = size_of::<Option<Fold>>() / 8;
 
 /// An aggregation in progress, for one group at one step.
 #[derive(Clone)]
