@@ -63,6 +63,11 @@ impl Positions {
         }
     }
 
+    /// Each login that wrote, with what its next read needs.
+    pub fn all(&self) -> impl Iterator<Item = (&str, Need)> {
+        self.logins.keys().map(|login| (&**login, self.need(login)))
+    }
+
     /// The highest position noted: where replicas must get to.
     pub fn highest(&self) -> Lsn {
         self.logins.values().map(|p| p.lsn).max().unwrap_or_default()

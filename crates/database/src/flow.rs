@@ -36,6 +36,8 @@ pub(crate) enum Expect {
 #[derive(Default)]
 pub(crate) struct Flow {
     pub(crate) expect: VecDeque<Expect>,
+    /// All of the batch was proved to be plain reads.
+    pub(crate) read_only: bool,
     /// The batch's end was sent.
     pub(crate) sent_end: bool,
     /// The member takes `CopyData` from the client.

@@ -6,7 +6,7 @@
 //! 3. Its session reads batches ([`crate::session`]): each statement is parsed
 //!    by PostgreSQL's parser and judged (`database-route`).
 //! 4. A batch of plain reads goes to a replica that has replayed what the login
-//!    wrote ([`crate::replica`]); everything else to the session's own
+//!    wrote ([`crate::held`]); everything else to the session's own
 //!    connection to the primary ([`crate::primary`]), and after a write the
 //!    primary is asked how far its log reaches.
 //! 5. The session ends: its connection is made as new and goes back to the pool.
@@ -279,6 +279,11 @@ fn describe(name: &str, database: &Database) -> Value {
         "max_lag_seconds": max_lag.as_secs_f64(),
         "durability": config.site.durability,
         "tls": config.tls.is_some(),
+        "logins": shared
+            .needs()
+            .into_iter()
+            .map(|(login, lsn)| json!({ "name": login, "reads_from_lsn": lsn }))
+            .collect::<Vec<_>>(),
         "members": members,
     })
 }

@@ -40,40 +40,31 @@ pub(crate) enum Break {
 }
 
 impl Session {
-    /// Runs the batch at the front of the client's input. `read_only`: all of it was proved to be plain reads.
-    pub(crate) async fn run_on_primary(&mut self, read_only: bool) -> Result<(), End> {
-        let Some(mut lease) = self.primary.take() else {
-            return Err(End::Fatal(Report::fatal(
-                sqlstate::CONNECTION_FAILURE,
-                "no connection to the primary",
-            )));
-        };
+    /// Runs the batch at the front of the client's input. `kept` is a copy of a
+    /// batch that was proved to be plain reads: should the primary go away before
+    /// the client has seen anything, it is put back, and the answer is false.
+    pub(crate) async fn run_on_primary(&mut self, kept: Option<BytesMut>) -> Result<bool, End> {
+        let Some(mut lease) = self.primary.take() else { return Ok(false) };
         self.registration.runs_at(&lease.member.address, lease.backend.key).await;
-        let mut flow = Flow::default();
+        let mut flow = Flow { read_only: kept.is_some(), ..Flow::default() };
         let began = Instant::now();
         let outcome = self.pump(&mut lease.backend, &mut flow).await;
-        let kind = if read_only { "read" } else { "write" };
+        let kind = if flow.read_only { "read" } else { "write" };
         self.shared.stats.ran(&lease.member.name, kind, flow.statements, began.elapsed());
         match outcome {
-            Ok(status) => self.finish(lease, &flow, status, read_only).await,
-            Err(stopped) => self.stopped(lease, &flow, stopped, read_only).await,
+            Ok(status) => self.finish(lease, &flow, status).await.map(|()| true),
+            Err(stopped) => self.stopped(lease, &flow, stopped, kept).await,
         }
     }
 
     /// The batch is over: note where its write ended, then tell the client.
-    async fn finish(
-        &mut self,
-        mut lease: Lease,
-        flow: &Flow,
-        status: TransactionStatus,
-        read_only: bool,
-    ) -> Result<(), End> {
+    async fn finish(&mut self, mut lease: Lease, flow: &Flow, status: TransactionStatus) -> Result<(), End> {
         self.state.in_transaction = status != TransactionStatus::Idle;
         for verdict in &flow.verdicts {
             self.state.apply(verdict, flow.completed);
         }
         let mut keep = true;
-        if status == TransactionStatus::Idle && !read_only {
+        if status == TransactionStatus::Idle && !flow.read_only {
             let position = lease.backend.insert_position(POSITION_TIMEOUT).await;
             self.shared.note_write(&self.login, position.as_ref().ok().copied());
             // A refusal (a time limit of the session's) leaves the connection in order.
@@ -84,15 +75,15 @@ impl Session {
         if keep { Ok(()) } else { self.lost_idle_primary().await }
     }
 
-    /// The batch stopped midway.
+    /// The batch stopped midway. False where it is to run elsewhere.
     async fn stopped(
         &mut self,
         lease: Lease,
         flow: &Flow,
         stopped: Break,
-        read_only: bool,
-    ) -> Result<(), End> {
-        if !read_only {
+        kept: Option<BytesMut>,
+    ) -> Result<bool, End> {
+        if !flow.read_only {
             self.shared.note_write(&self.login, None);
         }
         self.state.lost_primary();
@@ -103,42 +94,43 @@ impl Session {
                 return Err(End::Closed);
             }
             Break::Protocol(error) => return Err(End::Protocol(error)),
-            Break::Member => {}
+            Break::Member => self.registration.runs_nowhere().await,
+        }
+        let broken = Broken {
+            primary: true,
+            in_flight: true,
+            read_only: flow.read_only,
+            answered: flow.answered,
+            in_transaction: self.state.in_transaction,
+            pinned: self.state.pinned().is_some(),
+        };
+        let remedy = after_break(broken);
+        if let (Remedy::RunElsewhere, Some(mut batch)) = (remedy, kept) {
+            batch.unsplit(self.client.input.split());
+            self.client.input = batch;
+            return Ok(false);
         }
         if flow.fatal || lease.backend.wire.cutter.inside_message() {
             // It said why itself, or the client is in the middle of a message.
             return Err(End::Closed);
         }
-        let broken = Broken {
-            primary: true,
-            in_flight: true,
-            read_only,
-            answered: flow.answered,
-            in_transaction: self.state.in_transaction,
-            pinned: self.state.pinned().is_some(),
-        };
         let member = &lease.member.name;
-        match after_break(broken) {
+        match remedy {
             Remedy::EndUnknown => Err(End::Fatal(
                 Report::fatal(
                     sqlstate::TRANSACTION_RESOLUTION_UNKNOWN,
-                    format!("the primary `{member}` went away while a statement ran; whether it took effect is not known"),
+                    format!(
+                        "the primary `{member}` went away while a statement ran; \
+                         whether it took effect is not known"
+                    ),
                 )
                 .hint("connect again and look before you repeat it"),
             )),
-            Remedy::RunElsewhere | Remedy::FailStatement if flow.sent_end => {
-                // The client's messages are gone from our buffer: it has to ask again.
-                let report = Report::error(
-                    sqlstate::CONNECTION_FAILURE,
-                    format!("the primary `{member}` went away during a read"),
-                );
-                self.shared.stats.error(&report.code[..2]);
-                report.hint("ask again").write(&mut self.client.output);
-                reply::ready(&mut self.client.output, TransactionStatus::Idle);
-                self.registration.runs_nowhere().await;
-                Ok(())
+            Remedy::FailStatement => {
+                self.read_failed(member);
+                Ok(true)
             }
-            _ => Err(End::Fatal(
+            Remedy::RunElsewhere | Remedy::CarryOn | Remedy::EndLost => Err(End::Fatal(
                 Report::fatal(
                     sqlstate::ADMIN_SHUTDOWN,
                     format!("the primary `{member}` went away, and with it this session's state"),
@@ -146,6 +138,17 @@ impl Session {
                 .hint("connect again"),
             )),
         }
+    }
+
+    /// A read of which the client has seen a part cannot be run again for it.
+    pub(crate) fn read_failed(&mut self, member: &str) {
+        let report = Report::error(
+            sqlstate::CONNECTION_FAILURE,
+            format!("`{member}` went away in the middle of an answer"),
+        );
+        self.shared.stats.error(&report.code[..2]);
+        report.hint("ask again").write(&mut self.client.output);
+        reply::ready(&mut self.client.output, TransactionStatus::Idle);
     }
 
     /// Moves bytes both ways until the batch is answered; gives the transaction status.
@@ -419,7 +422,9 @@ impl Session {
                     && flow.expect.iter().any(|e| matches!(e, Expect::OurSync));
                 (flow.copying_in, flow.copy_ended) = (false, false);
                 flow.skip_to_sync();
-                return Ok(!ours || flow.fatal);
+                // Its good-bye is not the answer to a read that another member can answer.
+                let replaceable = flow.fatal && flow.read_only && !flow.answered;
+                return Ok(!replaceable && (!ours || flow.fatal));
             }
             _ => {}
         }

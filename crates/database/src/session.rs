@@ -1,14 +1,15 @@
 //! A client's session: reads its batches, decides where each goes, and sees it
-//! through. Running a batch is in `primary.rs` and `replica.rs`.
+//! through. Running a batch is in `primary.rs` and `held.rs`.
 
 use crate::backend::Parameters;
 use crate::cancel::Registration;
 use crate::client::away_message;
+use crate::held::Outcome;
 use crate::member::Lease;
 use crate::shared::{ReadFrom, Shared};
 use crate::wire::{WHOLE, Wire, within};
 use base::Secret;
-use bytes::Buf;
+use bytes::{Buf, BytesMut};
 use database_route::session::{Prepared, Route, Session as State};
 use database_route::{Class, Effect, Reason, Verdict};
 use database_wire::backend::{self, TransactionStatus};
@@ -286,60 +287,83 @@ impl Session {
         let route = self.state.route(batch.verdicts.iter().map(|v| &**v), batch.opaque);
         let Route::Primary(reason) = route else { return self.execute_read(&batch).await };
         self.shared.stats.routed("primary", reason);
-        self.execute_on_primary(&batch, false).await
+        self.execute_on_primary(&batch).await
     }
 
-    /// A batch of plain reads: on a replica, or else on the primary.
+    /// A batch of plain reads: on a replica, or else on the primary. A member
+    /// that goes away before the client has seen anything is replaced by another.
     async fn execute_read(&mut self, batch: &Batch) -> Result<(), End> {
         let shared = self.shared.clone();
-        let attempts = shared.config.load().members.len();
-        let mut reason = "no_replica";
+        let attempts = shared.config.load().members.len() + 2;
         for _ in 0..attempts {
-            match shared.read_from(&self.login, &self.parameters, &self.password).await {
-                ReadFrom::Primary(why) => {
-                    reason = why;
-                    break;
+            let reason = match shared.read_from(&self.login, &self.parameters, &self.password).await {
+                ReadFrom::Primary(why) => why,
+                ReadFrom::Replica(lease) => {
+                    // Without the primary, what a replica says is all there is.
+                    let final_word = !shared.config.load().primary().state().up;
+                    match Box::pin(self.run_held(*lease, batch, final_word)).await? {
+                        Outcome::Done => {
+                            shared.stats.routed("replica", "read");
+                            return Ok(());
+                        }
+                        Outcome::MemberLost => continue,
+                        Outcome::Refused => "retry",
+                    }
                 }
-                ReadFrom::Replica(lease) => match Box::pin(self.run_on_replica(*lease, batch)).await? {
-                    crate::replica::Outcome::Done => {
-                        shared.stats.routed("replica", "read");
-                        return Ok(());
-                    }
-                    crate::replica::Outcome::MemberLost => reason = "retry",
-                    crate::replica::Outcome::Refused => {
-                        reason = "retry";
-                        break;
-                    }
-                },
+            };
+            shared.stats.routed("primary", reason);
+            if self.read_on_primary(batch).await? {
+                return Ok(());
             }
         }
-        shared.stats.routed("primary", reason);
-        self.execute_on_primary(batch, true).await
+        let report =
+            Report::error(sqlstate::CONNECTION_FAILURE, "one member after the other went away during a read");
+        shared.stats.error(&report.code[..2]);
+        report.hint("see `bastide status`").write(&mut self.client.output);
+        self.give_up(batch);
+        Ok(())
     }
 
-    async fn execute_on_primary(&mut self, batch: &Batch, read_only: bool) -> Result<(), End> {
+    /// A batch of plain reads on the primary: on the session's own connection
+    /// where it has one, else on any. False where the primary went away, and
+    /// nobody has seen anything of it.
+    async fn read_on_primary(&mut self, batch: &Batch) -> Result<bool, End> {
+        if self.primary.is_some() {
+            let kept = BytesMut::from(&self.client.input[..batch.len]);
+            return Box::pin(self.run_on_primary(Some(kept))).await;
+        }
+        let Some(lease) = self.lease_primary(batch).await? else { return Ok(true) };
+        let outcome = Box::pin(self.run_held(lease, batch, true)).await?;
+        Ok(matches!(outcome, Outcome::Done))
+    }
+
+    async fn execute_on_primary(&mut self, batch: &Batch) -> Result<(), End> {
         if self.primary.is_none() {
-            let shared = self.shared.clone();
-            let waiting = shared.primary(&self.parameters, &self.password);
-            let leased = tokio::select! {
-                leased = waiting => leased,
-                // The client may leave meanwhile; what it sends meanwhile waits.
-                () = client_left(&mut self.client) => return Err(End::Closed),
-            };
-            match leased {
-                Ok(lease) => {
-                    self.state.lost_primary();
-                    self.primary = Some(lease);
-                }
-                Err(away) => {
-                    let message = away_message(&shared, &away, false);
-                    self.client.output.extend_from_slice(&message);
-                    self.give_up(batch);
-                    return Ok(());
-                }
+            let Some(lease) = self.lease_primary(batch).await? else { return Ok(()) };
+            self.state.lost_primary();
+            self.primary = Some(lease);
+        }
+        Box::pin(self.run_on_primary(None)).await.map(|_| ())
+    }
+
+    /// A connection to the primary; none where the client was told why there is none.
+    async fn lease_primary(&mut self, batch: &Batch) -> Result<Option<Lease>, End> {
+        let shared = self.shared.clone();
+        let waiting = shared.primary(&self.parameters, &self.password);
+        let leased = tokio::select! {
+            leased = waiting => leased,
+            // The client may leave meanwhile; what it sends meanwhile waits.
+            () = client_left(&mut self.client) => return Err(End::Closed),
+        };
+        match leased {
+            Ok(lease) => Ok(Some(lease)),
+            Err(away) => {
+                let message = away_message(&shared, &away, false);
+                self.client.output.extend_from_slice(&message);
+                self.give_up(batch);
+                Ok(None)
             }
         }
-        Box::pin(self.run_on_primary(read_only)).await
     }
 
     /// After an error of ours for a whole batch: what it ends with is `ReadyForQuery`.

@@ -201,6 +201,15 @@ impl Shared {
         lock(&self.positions).settle(poll, lsn);
     }
 
+    /// What reads of each login that wrote need: a position, or none where only the primary will do.
+    pub(crate) fn needs(&self) -> Vec<(String, Option<Lsn>)> {
+        let need = |(login, need): (&str, Need)| match need {
+            Need::At(lsn) => (login.to_owned(), Some(lsn)),
+            Need::Unknown => (login.to_owned(), None),
+        };
+        lock(&self.positions).all().map(need).collect()
+    }
+
     /// Where replicas must get to for all logins to read from them.
     pub(crate) fn highest_written(&self) -> Lsn {
         lock(&self.positions).highest()

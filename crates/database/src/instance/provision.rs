@@ -96,7 +96,7 @@ fn single(programs: &Programs, data: &Path, sql: &str) -> Result<String, Fault> 
         "-c",
         "exit_on_error=on",
         "-c",
-        "log_min_messages=fatal",
+        "log_min_messages=log",
         "-c",
         // No replica follows yet who could acknowledge.
         "synchronous_standby_names=",

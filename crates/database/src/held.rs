@@ -1,5 +1,5 @@
-//! Running a batch of plain reads on a replica. The batch stays in the client's
-//! buffer, and the answer is held back until its first row or completion: up to
+//! Running a batch of plain reads on a replica, or on a connection to the
+//! primary that is nobody's own. The batch stays in the client's buffer, and the answer is held back until its first row or completion: up to
 //! then a replica that fails or refuses is replaced by another member, and the
 //! client never knows.
 
@@ -15,7 +15,7 @@ use database_wire::backend::{self as reply, TransactionStatus};
 use database_wire::error::sqlstate;
 use database_wire::frame::{self, HEADER};
 use database_wire::frontend::{self, Frontend, Target};
-use database_wire::{Cut, ErrorFields, Malformed, Report};
+use database_wire::{Cut, ErrorFields, Malformed};
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
@@ -40,6 +40,8 @@ struct Read {
     flow: Flow,
     /// The answer so far, while the client has not seen any of it.
     held: Option<BytesMut>,
+    /// An error is the answer.
+    final_word: bool,
     /// The answer is an error that the primary shall judge: the rest of it is thrown away.
     refused: bool,
     /// The connection is not as it was: it must not be used again.
@@ -49,13 +51,19 @@ struct Read {
 }
 
 impl Session {
-    /// Runs the batch, which stays at the front of the client's input until its answer is released.
-    pub(crate) async fn run_on_replica(&mut self, mut lease: Lease, batch: &Batch) -> Result<Outcome, End> {
-        let mut read = Read { held: Some(BytesMut::new()), ..Read::default() };
-        self.ask_replica(&mut lease.backend, &mut read, batch.len)?;
+    /// Runs the batch, which stays at the front of the client's input until its
+    /// answer is released. `final_word`: an error is the answer, nobody else is asked.
+    pub(crate) async fn run_held(
+        &mut self,
+        mut lease: Lease,
+        batch: &Batch,
+        final_word: bool,
+    ) -> Result<Outcome, End> {
+        let mut read = Read { held: Some(BytesMut::new()), final_word, ..Read::default() };
+        self.write_held(&mut lease.backend, &mut read, batch.len)?;
         self.registration.runs_at(&lease.member.address, lease.backend.key).await;
         let began = Instant::now();
-        let finished = self.pump_replica(&mut lease.backend, &mut read, batch.len).await;
+        let finished = self.pump_held(&mut lease.backend, &mut read, batch.len).await;
         self.shared.stats.ran(&lease.member.name, "read", batch.statements, began.elapsed());
         match finished {
             Ok(()) => {
@@ -74,12 +82,12 @@ impl Session {
             }
             Err(Stopped::Member) => {
                 self.registration.runs_nowhere().await;
-                self.replica_lost(&lease, &read)
+                self.member_lost(&lease, &read)
             }
         }
     }
 
-    fn replica_lost(&mut self, lease: &Lease, read: &Read) -> Result<Outcome, End> {
+    fn member_lost(&mut self, lease: &Lease, read: &Read) -> Result<Outcome, End> {
         let broken = Broken {
             primary: false,
             in_flight: true,
@@ -94,18 +102,12 @@ impl Session {
         if lease.backend.wire.cutter.inside_message() || read.flow.fatal {
             return Err(End::Closed);
         }
-        let report = Report::error(
-            sqlstate::CONNECTION_FAILURE,
-            format!("the replica `{}` went away in the middle of an answer", lease.member.name),
-        );
-        self.shared.stats.error(&report.code[..2]);
-        report.hint("ask again").write(&mut self.client.output);
-        reply::ready(&mut self.client.output, TransactionStatus::Idle);
+        self.read_failed(&lease.member.name);
         Ok(Outcome::Done)
     }
 
     /// Writes the batch for the replica: statements under names of its connection's.
-    fn ask_replica(&mut self, replica: &mut Backend, read: &mut Read, len: usize) -> Result<(), End> {
+    fn write_held(&mut self, replica: &mut Backend, read: &mut Read, len: usize) -> Result<(), End> {
         let batch = self.client.input[..len].to_vec();
         let mut rest = &batch[..];
         let mut defined: HashMap<Vec<u8>, Arc<Prepared>> = HashMap::new();
@@ -191,14 +193,9 @@ impl Session {
         Ok(own)
     }
 
-    async fn pump_replica(
-        &mut self,
-        replica: &mut Backend,
-        read: &mut Read,
-        len: usize,
-    ) -> Result<(), Stopped> {
+    async fn pump_held(&mut self, replica: &mut Backend, read: &mut Read, len: usize) -> Result<(), Stopped> {
         loop {
-            if self.digest_replica(replica, read, len).map_err(|_| Stopped::Member)? {
+            if self.digest_held(replica, read, len).map_err(|_| Stopped::Member)? {
                 return Ok(());
             }
             if read.flow.fatal {
@@ -214,7 +211,7 @@ impl Session {
     }
 
     /// Takes what the replica said; true once the batch is over.
-    fn digest_replica(&mut self, replica: &mut Backend, read: &mut Read, len: usize) -> io::Result<bool> {
+    fn digest_held(&mut self, replica: &mut Backend, read: &mut Read, len: usize) -> io::Result<bool> {
         while self.client.output.len() < HIGH_WATER {
             self.given_answers(read);
             match replica.wire.cutter.cut(&replica.wire.input, WHOLE).map_err(malformed)? {
@@ -231,14 +228,14 @@ impl Session {
                         }
                         return Ok(true);
                     }
-                    let passes = self.replica_answer(read, tag, &message[HEADER..])?;
+                    let passes = self.held_answer(read, tag, &message[HEADER..])?;
                     if passes && !read.refused {
                         self.pass(read, tag, &message, len);
                     }
                 }
                 Cut::Part { tag, len: size, first, .. } => {
                     if first {
-                        self.replica_answer(read, tag, &[])?;
+                        self.held_answer(read, tag, &[])?;
                     }
                     let piece = replica.wire.input.split_to(size);
                     if !read.refused {
@@ -263,7 +260,7 @@ impl Session {
     }
 
     /// Takes one answer into account; whether the client gets it.
-    fn replica_answer(&mut self, read: &mut Read, tag: u8, body: &[u8]) -> io::Result<bool> {
+    fn held_answer(&mut self, read: &mut Read, tag: u8, body: &[u8]) -> io::Result<bool> {
         let flow = &mut read.flow;
         match tag {
             b'1' => match flow.expect.pop_front() {
@@ -297,7 +294,9 @@ impl Session {
                 flow.fatal = matches!(fields.severity, b"FATAL" | b"PANIC");
                 flow.skip_to_sync();
                 // Cancelled by the client, or by its time limit: it shall hear so.
-                read.refused = read.held.is_some() && fields.code != sqlstate::QUERY_CANCELED.as_bytes();
+                let cancelled = fields.code == sqlstate::QUERY_CANCELED.as_bytes();
+                let replaceable = flow.fatal || !(read.final_word || cancelled);
+                read.refused = read.held.is_some() && replaceable;
                 if !read.refused {
                     self.count_error(body);
                 }
