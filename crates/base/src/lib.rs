@@ -5,6 +5,7 @@
 //! since the Unix epoch unless the name says otherwise.
 
 pub mod events;
+pub mod hash;
 pub mod ids;
 pub mod names;
 pub mod net;

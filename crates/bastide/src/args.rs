@@ -106,6 +106,9 @@ pub(crate) enum Run {
     /// File, revisions, admin
     #[command(hide = true)]
     Control(RoleDirs),
+    /// The kernel's firewall, for control
+    #[command(hide = true)]
+    Privileged(RoleDirs),
     /// A PostgreSQL member: prepared, then executed in this process' place
     #[command(hide = true)]
     Postgres(Postgres),

@@ -34,6 +34,7 @@ pub(crate) fn run(run: &Run) -> Outcome {
             role("agent", dirs, Threads::One, |_| Ok(site::Agent::default()), monitor::agent::run)
         }
         Run::Control(dirs) => control(dirs),
+        Run::Privileged(dirs) => privileged(dirs),
         Run::Postgres(args) => postgres(args),
         Run::Supervisor(args) => supervisor(args),
     }
@@ -208,6 +209,20 @@ fn control(dirs: &RoleDirs) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
+fn privileged(dirs: &RoleDirs) -> Outcome {
+    let Some(run_dir) = &dirs.run_dir else {
+        return Err(Fault::new("the firewall's helper is started by `bastide up`").hint("run that instead"));
+    };
+    let user = sys::user::find("bastide")
+        .map_err(|e| Fault::new(format!("cannot read the users of this machine: {e}")))?;
+    crate::runtime()?.block_on(async {
+        let shutdown =
+            Shutdown::on_signals().map_err(|e| Fault::new(format!("cannot listen for signals: {e}")))?;
+        control::privileged::run(run_dir, user.map(|u| (u.uid, u.gid)), shutdown).await
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
 fn postgres(args: &Postgres) -> Outcome {
     let text = std::fs::read(&args.spec)
         .map_err(|e| Fault::new(format!("cannot read `{}`: {e}", args.spec.display())))?;
@@ -233,7 +248,7 @@ fn supervisor(args: &Supervisor) -> Outcome {
         std::env::current_exe().map_err(|e| Fault::new(format!("cannot find this program: {e}")))?;
     let site = args.run_dir.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let paths = Paths { site, state_dir: args.state_dir.clone(), run_dir: args.run_dir.clone() };
-    let first = control::first_processes(&program, &paths);
+    let first = control::first_processes(&program, &paths, sys::user::is_root());
     let settings = supervise::Settings {
         run_dir: args.run_dir.clone(),
         state_dir: args.state_dir.clone(),

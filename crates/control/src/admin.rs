@@ -8,6 +8,8 @@
 //! | `GET /bans` | bans in force |
 //! | `POST /bans` | `{"net", "duration_ms", "why"}` |
 //! | `DELETE /bans?net=…` | lift one |
+//! | `GET /firewall` | what is in force in the kernel; 409 where no firewall is applied |
+//! | `POST /firewall/confirm`, `POST /firewall/revert` | end the trial of a new policy, one way or the other |
 //! | `POST /roll?pool=…` | restart a pool's web servers, one at a time |
 
 use crate::bans::Ban;
@@ -63,6 +65,9 @@ impl Role for Admin {
                 (&Method::GET, "/bans") => Response::json(&self.bans()),
                 (&Method::POST, "/bans") => self.ban(&request).await,
                 (&Method::DELETE, "/bans") => self.unban(&request).await,
+                (&Method::GET, "/firewall") => self.0.ask_firewall(&firewall::Request::Status).await,
+                (&Method::POST, "/firewall/confirm") => self.0.confirm_firewall().await,
+                (&Method::POST, "/firewall/revert") => self.0.ask_firewall(&firewall::Request::Revert).await,
                 (&Method::POST, "/roll") => self.roll(&request).await,
                 _ => return None,
             };

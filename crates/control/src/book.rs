@@ -50,9 +50,11 @@ impl Book {
         {
             return Ok(port);
         }
-        let start = (sys::random::u64() % u64::from(PORTS.end - PORTS.start)) as u16;
         let taken: Vec<u16> = self.ports.values().copied().collect();
         let size = PORTS.end - PORTS.start;
+        // The name decides where the search begins: before the first `up`, `plan`
+        // and `firewall show` say what it will choose.
+        let start = (base::hash::fnv1a(owner.as_bytes()) % u64::from(size)) as u16;
         let port = (0..size)
             .map(|i| PORTS.start + (start + i) % size)
             .find(|port| !taken.contains(port) && free(*port))

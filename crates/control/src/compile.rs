@@ -5,6 +5,7 @@ use crate::book::{Book, read_json};
 use crate::inputs::Inputs;
 use crate::life_of_a_change::Committed;
 use crate::lower::Lowering;
+pub use crate::lower::firewall::{FirewallPlan, THIS_MACHINE};
 use crate::paths::Paths;
 use crate::plan::{self, Change};
 use base::RevisionId;
@@ -36,8 +37,8 @@ pub struct Compiled {
     pub site: Site,
     /// What probably does not do what was meant.
     pub warnings: Vec<Diagnostic>,
-    /// From where is let through whatever happens: never banned.
-    pub allowed: Vec<IpNet>,
+    /// What the firewall of each machine follows from.
+    pub firewall: FirewallPlan,
 }
 
 /// A file that was only looked at.
@@ -53,6 +54,8 @@ pub struct Checked {
     pub inputs: Inputs,
     /// The site's name.
     pub name: String,
+    /// What the firewall of each machine follows from.
+    pub firewall: FirewallPlan,
 }
 
 /// What a file would change.
@@ -133,6 +136,7 @@ pub fn check(file: &Path) -> Result<Checked, Refusal> {
         summary: summary(&config),
         not_here,
         name: config.name(),
+        firewall: compiled.firewall,
         inputs,
     })
 }

@@ -16,6 +16,7 @@ pub mod life_of_a_change;
 mod lower;
 pub mod paths;
 pub mod plan;
+pub mod privileged;
 pub mod publish;
 pub mod status;
 pub mod supervisor;
@@ -25,10 +26,16 @@ pub use lower::processes::database_url;
 
 use base::Millis;
 use paths::Paths;
-use site::ProcessSpec;
+use site::{ProcessSpec, UserClass};
 use std::path::Path;
 
 /// What the supervisor starts by itself: control, which then says what else.
-pub fn first_processes(program: &Path, paths: &Paths) -> Vec<ProcessSpec> {
-    vec![lower::processes::role_process(program, Some(paths), "control", 0, Millis(10_000))]
+/// As root there is also the helper that speaks to the kernel's firewall.
+pub fn first_processes(program: &Path, paths: &Paths, root: bool) -> Vec<ProcessSpec> {
+    let process = |name| lower::processes::role_process(program, Some(paths), name, 0, Millis(10_000));
+    let mut first = vec![process("control")];
+    if root {
+        first.push(ProcessSpec { user: UserClass::Privileged, ..process("privileged") });
+    }
+    first
 }

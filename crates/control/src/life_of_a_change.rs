@@ -37,9 +37,8 @@ pub struct Committed {
     pub file: PathBuf,
     /// What was made of it.
     pub revision: Revision<Site>,
-    /// The nets of the operator's allow-list: never banned.
-    #[serde(default)]
-    pub allowed: Vec<base::net::IpNet>,
+    /// What the firewall of each machine follows from.
+    pub firewall: compile::FirewallPlan,
 }
 
 /// The control role's state.
@@ -51,6 +50,8 @@ pub struct Control {
     pub(crate) registry: Arc<Registry>,
     pub(crate) committed: Mutex<Option<Committed>>,
     pub(crate) bans: Mutex<Bans>,
+    /// The policy that we put into the kernel.
+    pub(crate) applied: Mutex<Option<firewall::Policy>>,
     /// One change at a time.
     changing: tokio::sync::Mutex<()>,
     /// What the last change left undone, for `status`.
@@ -83,6 +84,7 @@ pub async fn run(start: Start, shutdown: Shutdown) -> Result<(), Fault> {
         registry: registry.clone(),
         committed: Mutex::new(committed),
         bans: Mutex::new(bans),
+        applied: Mutex::new(None),
         changing: tokio::sync::Mutex::new(()),
         trouble: Mutex::new(None),
         paths: start.paths,
@@ -144,14 +146,14 @@ impl Control {
             refusal
         })?;
         let site = revision.site.clone();
-        let committed = Committed { file: inputs.file.clone(), revision, allowed: compiled.allowed };
+        let committed = Committed { file: inputs.file.clone(), revision, firewall: compiled.firewall };
         let summary = changes.iter().map(Change::to_string).collect::<Vec<_>>().join("; ");
         self.commit(committed, &summary)?;
 
         // The kernel's firewall and the edge's bans follow; then the processes that
         // run with an older command, one at a time.
+        let mut trouble = self.apply_firewall(before.as_ref().is_some_and(|c| c.firewall.apply)).await.err();
         self.send_bans().await;
-        let mut trouble = None;
         if let Err(why) = publish::roll(&self.paths, &site, &changed).await {
             trouble = Some(why);
         }

@@ -3,6 +3,7 @@
 use super::{Lowering, has_ipv6, in_state};
 use crate::authority;
 use base::{Address, Bytes};
+use config::keys::site::PlainHttp;
 use config::{Action, Balance, Code, LimitPer, ListenAddress, PoolSource, Tls, defaults};
 use edge_route::settings as route;
 use role::Fault;
@@ -37,7 +38,7 @@ impl Lowering<'_> {
             domains,
             https,
             http,
-            serve_plain_http: false,
+            serve_plain_http: site.plain_http.value == PlainHttp::Serve,
             workers,
             trusted_proxies: site.trusted_proxies.iter().map(|net| net.value).collect(),
             certificates,

@@ -3,6 +3,7 @@
 
 mod database;
 mod edge;
+pub(crate) mod firewall;
 mod monitor;
 pub(crate) mod processes;
 
@@ -37,10 +38,10 @@ impl Lowering<'_> {
         let Some(processes) = self.processes(&edge, &databases, &monitor, &instances) else {
             return Ok(None);
         };
+        let firewall = self.firewall(&edge, &databases);
         let databases = (!databases.databases.is_empty()).then_some(databases);
         let site = Site { name: self.config.name(), edge, databases, monitor, processes };
-        let allowed = self.config.firewall.allow.iter().filter_map(|allow| allow.value.from).collect();
-        Ok(Some(Compiled { site, warnings: Vec::new(), allowed }))
+        Ok(Some(Compiled { site, warnings: Vec::new(), firewall }))
     }
 
     /// Notes an error at a place of the file.
