@@ -113,6 +113,7 @@ pub async fn run(start: Start<site::Monitor>) -> Result<(), Fault> {
         }
     }
 
+    state.queries.close();
     // At the end: logs and rules save where they are, and the log of the store is synced.
     work.end().await;
     let _ = tokio::time::timeout(END, rules).await;

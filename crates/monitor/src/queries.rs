@@ -28,12 +28,23 @@ pub(crate) const LOOKBACK_MS: i64 = 300_000;
 pub(crate) struct Queries {
     store: Arc<Store>,
     gate: Arc<Semaphore>,
+    closing: Arc<AtomicBool>,
 }
 
 impl Queries {
     /// Over `store`.
     pub(crate) fn new(store: Arc<Store>) -> Self {
-        Self { store, gate: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { store, gate: Arc::new(Semaphore::new(AT_ONCE)), closing: Arc::default() }
+    }
+
+    /// Ends what runs: the monitor ends.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the monitor ends.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
     }
 
     /// Runs `work` on a thread that may wait. It is stopped at the deadline, and
@@ -47,11 +58,11 @@ impl Queries {
         let turn = tokio::time::timeout(timeout, self.gate.clone().acquire_owned()).await;
         let Ok(Ok(permit)) = turn else { return Err(Error::Timeout) };
         let gone = Gone(Arc::new(AtomicBool::new(false)));
-        let (store, flag) = (self.store.clone(), gone.0.clone());
+        let (store, flag, closing) = (self.store.clone(), gone.0.clone(), self.closing.clone());
         let task = tokio::task::spawn_blocking(move || {
             let _permit = permit; // Given back when the work ends, not when its caller does.
             let stop = move || {
-                if flag.load(Ordering::Relaxed) {
+                if flag.load(Ordering::Relaxed) || closing.load(Ordering::Relaxed) {
                     Some(Stop::Cancelled)
                 } else {
                     (Instant::now() >= deadline).then_some(Stop::Deadline)

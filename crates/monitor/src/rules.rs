@@ -236,7 +236,10 @@ impl Loop {
     /// Evaluates an expression; a failure is counted and shown, and changes nothing.
     fn ask(&self, query: &Query, key: &str, name: &str, now_ms: u64) -> Option<Vec<(Labels, f64)>> {
         let began = Instant::now();
-        let stop = || (began.elapsed() >= RULE_TIMEOUT).then_some(Stop::Deadline);
+        let stop = || match self.state.queries.is_closing() {
+            true => Some(Stop::Cancelled),
+            false => (began.elapsed() >= RULE_TIMEOUT).then_some(Stop::Deadline),
+        };
         let result = vector(query, &self.state.sink, now_ms, &options(&stop));
         let took_s = began.elapsed().as_secs_f64();
         let (given, error) = match result {

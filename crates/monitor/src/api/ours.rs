@@ -1,6 +1,7 @@
 //! What only we have: the drawing of the line, and the event log.
 
 use super::{Params, json};
+use crate::plan::Plan;
 use crate::server::Reply;
 use crate::state::State;
 use hyper::StatusCode;
@@ -24,13 +25,19 @@ const CHUNK: u64 = 256 << 10;
 /// Answers `/api/bastide/v1/<endpoint>`.
 pub(crate) async fn answer(state: &Arc<State>, endpoint: &str, params: &Params) -> Reply {
     match endpoint {
-        "line" => match serde_json::to_string(&state.plan().site.line) {
+        "line" => match line(&state.plan()) {
             Ok(line) => Reply::json(line),
             Err(error) => failure(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         },
         "events" => events(state, params).await,
         _ => failure(StatusCode::NOT_FOUND, &format!("`/api/bastide/v1/{endpoint}` is not served here")),
     }
+}
+
+/// The drawing, with the revision that runs.
+fn line(plan: &Plan) -> serde_json::Result<String> {
+    let line = site::Line { revision: plan.revision.to_string(), ..plan.site.line.clone() };
+    serde_json::to_string(&line)
 }
 
 fn failure(status: StatusCode, why: &str) -> Reply {

@@ -4,4 +4,5 @@ mod agent;
 mod alerts;
 mod common;
 mod logs;
+mod ready_made;
 mod scrape_and_query;
