@@ -2,6 +2,7 @@
 //! sockets. Each test has a site, ports and folders of its own.
 
 mod bad_input;
+mod browser;
 mod counters;
 mod database;
 mod kill_nine;
