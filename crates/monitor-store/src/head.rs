@@ -31,6 +31,9 @@ pub(crate) struct Head {
     series: FxHashMap<u64, HeadSeries>,
     // The label sets come from what is scraped: a hash that cannot be attacked.
     by_labels: HashMap<Labels, u64>,
+    /// Ids in the log of series that have another id here. A series that was
+    /// forgotten and came back has two in the log; reading it finds the older first.
+    aliases: FxHashMap<u64, u64>,
     postings: Postings<u64>,
     /// Samples before this are in blocks.
     floor_ms: i64,
@@ -98,6 +101,7 @@ impl Head {
             rules,
             series: FxHashMap::default(),
             by_labels: HashMap::new(),
+            aliases: FxHashMap::default(),
             postings: Postings::default(),
             floor_ms,
             min_ms: i64::MAX,
@@ -128,10 +132,16 @@ impl Head {
         self.by_labels.get(labels).copied()
     }
 
-    /// Adds a series under a new id, larger than all before; one that is there
-    /// already stays as it is.
+    /// Adds a series under an id that no other has; one that is there already
+    /// keeps its id and gets this one too.
     pub(crate) fn define(&mut self, id: u64, labels: Labels) {
-        if self.by_labels.contains_key(&labels) || self.series.contains_key(&id) {
+        if let Some(other) = self.by_labels.get(&labels) {
+            if *other != id {
+                self.aliases.insert(id, *other);
+            }
+            return;
+        }
+        if self.series.contains_key(&id) {
             return;
         }
         self.postings.add(&labels, id);
@@ -153,6 +163,8 @@ impl Head {
     /// depends on what was applied before alone, so that reading the log decides the same.
     pub(crate) fn apply(&mut self, id: u64, point: Point) -> Option<Applied> {
         let too_old = self.too_old(point.at_ms, self.max_ms);
+        let known = self.series.contains_key(&id);
+        let id = if known { id } else { *self.aliases.get(&id)? };
         let series = self.series.get_mut(&id)?;
         if too_old {
             return Some(Applied::Refused(Refusal::TooOld));
@@ -231,6 +243,20 @@ impl Head {
         self.by_labels.iter().map(|(labels, id)| (labels.clone(), *id)).collect()
     }
 
+    /// All ids with their label sets, those of the log alone too.
+    pub(crate) fn definitions(&self) -> Vec<(Labels, u64)> {
+        let mut all = self.all();
+        for (id, target) in &self.aliases {
+            all.extend(self.series.get(target).map(|series| (series.labels.clone(), *id)));
+        }
+        all
+    }
+
+    /// The log no longer has ids of before the store was opened.
+    pub(crate) fn forget_aliases(&mut self) {
+        self.aliases.clear();
+    }
+
     /// What a series has before a time.
     pub(crate) fn part_before(&self, id: u64, end_ms: i64) -> Option<HeadPart> {
         self.series.get(&id)?.part(self.floor_ms, i64::MIN, end_ms - 1)
@@ -245,6 +271,7 @@ impl Head {
             self.by_labels.remove(labels);
         }
         self.postings.remove(&gone);
+        self.aliases.retain(|_, target| self.series.contains_key(target));
     }
 
     /// Forgets samples alone: while the log is read, series without samples may

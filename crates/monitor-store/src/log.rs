@@ -52,6 +52,8 @@ pub(crate) struct OldFile {
     pub(crate) path: PathBuf,
     pub(crate) length: u64,
     pub(crate) max_ms: i64,
+    /// It was there when the store was opened.
+    pub(crate) read_back: bool,
 }
 
 /// The records of one append.
@@ -182,6 +184,7 @@ impl Log {
             path: std::mem::replace(&mut self.path, path),
             length: self.length,
             max_ms: self.max_ms,
+            read_back: false,
         });
         self.file = file;
         self.number += 1;
@@ -194,6 +197,11 @@ impl Log {
     /// How much time the current file's samples span, in milliseconds.
     pub(crate) fn span_ms(&self) -> i64 {
         if self.min_ms > self.max_ms { 0 } else { self.max_ms.saturating_sub(self.min_ms) }
+    }
+
+    /// Whether files are left that were there when the store was opened.
+    pub(crate) fn has_read_back(&self) -> bool {
+        self.older.iter().any(|f| f.read_back)
     }
 
     /// The number for a snapshot written now.

@@ -69,10 +69,15 @@ impl Store {
     fn drop_log(&self) -> Result<(), Error> {
         let dir = self.log_dir();
         // Series that come later are defined in the file that is written now.
-        let number = locked(&self.ingest).log.number();
+        let ingest = locked(&self.ingest);
+        let number = ingest.log.number();
+        if !ingest.log.has_read_back() {
+            self.state_mut().head.forget_aliases();
+        }
+        drop(ingest);
         let (series, floor_ms) = {
             let state = self.state();
-            (state.head.all(), state.head.floor_ms())
+            (state.head.definitions(), state.head.floor_ms())
         };
         log::write_snapshot(&dir, number, &series)?;
         locked(&self.ingest).log.drop_before(floor_ms)?;

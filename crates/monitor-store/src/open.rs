@@ -7,7 +7,6 @@ use crate::report::io_error;
 use crate::store::{Ingest, State, Store};
 use crate::{Damage, Error, OpenReport, Settings};
 use base::Bytes;
-use rustc_hash::FxHashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,7 +31,7 @@ impl Store {
         let state = State { head: Head::new(rules, floor_ms), blocks };
 
         let log_dir = dir.join("log");
-        let mut replay = Replay { state, next_id: 1, report, unknown: 0, aliases: FxHashMap::default() };
+        let mut replay = Replay { state, next_id: 1, report, unknown: 0 };
         replay.snapshots(&log_dir)?;
         let files = log::files(&log_dir)?;
         let mut older = Vec::new();
@@ -126,8 +125,6 @@ struct Replay {
     report: OpenReport,
     /// Samples whose series' definition is lost.
     unknown: u64,
-    /// Ids that stand for a series defined under another id.
-    aliases: FxHashMap<u64, u64>,
 }
 
 impl Replay {
@@ -147,11 +144,7 @@ impl Replay {
 
     fn define(&mut self, id: u64, labels: monitor_promql::Labels) {
         self.next_id = self.next_id.max(id + 1);
-        if let Some(other) = self.state.head.id(&labels).filter(|other| *other != id) {
-            self.aliases.insert(id, other);
-        } else {
-            self.state.head.define(id, labels);
-        }
+        self.state.head.define(id, labels);
     }
 
     fn file(&mut self, path: &Path, last: bool) -> Result<Option<OldFile>, Error> {
@@ -189,11 +182,10 @@ impl Replay {
             fs::remove_file(path).map_err(io_error("deleting", path))?;
             return Ok(None);
         }
-        Ok(Some(OldFile { path: path.into(), length: found.length, max_ms }))
+        Ok(Some(OldFile { path: path.into(), length: found.length, max_ms, read_back: true }))
     }
 
     fn apply(&mut self, id: u64, point: monitor_promql::Point) {
-        let id = self.aliases.get(&id).copied().unwrap_or(id);
         match self.state.head.apply(id, point) {
             Some(Applied::Stored) => self.report.samples += 1,
             Some(_) => {}

@@ -214,3 +214,31 @@ fn a_day_is_cut_and_merged() {
     assert_eq!(contents(&store, i64::MIN, i64::MAX), expected(&model, i64::MIN, i64::MAX));
     assert!(store.stats().log_bytes < 100_000);
 }
+
+/// Found by the test above: a series whose definition went with its log file.
+#[test]
+fn a_series_that_pauses_keeps_its_definition() {
+    use Step::{Append, Maintain, Pass, Reopen};
+    let one = |series, offset| Append(vec![(series, offset, 0.0)]);
+    run(vec![
+        Pass(130_225),
+        one(5, -130_226),
+        Pass(208_415),
+        Pass(319_538),
+        one(0, 0),
+        Maintain,
+        Append(vec![(5, 0, 0.0), (0, -150_001, 0.0)]),
+        Pass(172_262),
+        one(0, 0),
+        Maintain,
+        one(0, 0),
+        Pass(80_239),
+        Pass(259_438),
+        one(5, 29_883),
+        Reopen,
+        Pass(286_829),
+        one(0, 43_054),
+        Maintain,
+        Reopen,
+    ]);
+}
