@@ -26,7 +26,7 @@ use std::process::Command;
 use std::time::Duration;
 
 const USER: &str = "bench";
-const DATABASE: &str = "postgres";
+const DATABASE: &str = "bench";
 /// Of a cluster that lives for one run and listens on a loopback address.
 const PASSWORD: &str = "bench-for-one-run";
 
@@ -171,16 +171,18 @@ impl Bench<'_> {
         running
             .wait_for(&[self.database], Duration::from_secs(15))
             .map_err(|why| format!("PostgreSQL: {why}"))?;
-        self.ready(self.database)?;
+        self.ready(self.database, "postgres")?;
+        let mut createdb = self.command(&self.programs.join("createdb"));
+        output(createdb.arg("--maintenance-db").arg(url(self.database, "postgres")).arg(DATABASE))?;
         Ok(running)
     }
 
     /// Waits until a statement is answered.
-    fn ready(&self, address: SocketAddr) -> Result<(), String> {
+    fn ready(&self, address: SocketAddr, database: &str) -> Result<(), String> {
         let mut last = String::new();
         for _ in 0..100 {
             let mut psql = self.command(&self.programs.join("psql"));
-            psql.args(["-X", "-q", "-c", "SELECT 1"]).arg(url(address));
+            psql.args(["-X", "-q", "-c", "SELECT 1"]).arg(url(address, database));
             match output(&mut psql) {
                 Ok(_) => return Ok(()),
                 Err(why) => last = why,
@@ -210,11 +212,9 @@ pool_size = 100
         let config = self.write("bastide.toml", &text)?;
         let mut command = Command::new(&program);
         command.args(["run", "database", "--config"]).arg(config);
-        command
-            .arg("--run-dir")
-            .arg(self.folder.join("run"))
-            .arg("--state-dir")
-            .arg(self.folder.join("state"));
+        // Sockets, state and logs of the run's own.
+        command.env("BASTIDE_RUN_DIR", self.folder.join("run"));
+        command.env("BASTIDE_STATE_DIR", self.folder.join("state"));
         self.start(command, process::version(&program, &["--version"]), address, "bastide.log")
     }
 
@@ -246,7 +246,7 @@ pool_size = 100
     ) -> Result<Contender, String> {
         let mut running = Running::start(command, self.core, &self.folder.join(log))?;
         running.wait_for(&[address], Duration::from_secs(15))?;
-        self.ready(address)?;
+        self.ready(address, DATABASE)?;
         Ok(Contender { address, version, running })
     }
 
@@ -264,12 +264,12 @@ pool_size = 100
 
     fn pgbench(&self, address: SocketAddr, arguments: &[&str]) -> Result<String, String> {
         let mut pgbench = self.command(&self.programs.join("pgbench"));
-        output(pgbench.args(arguments).arg(url(address)))
+        output(pgbench.args(arguments).arg(url(address, DATABASE)))
     }
 }
 
-fn url(address: SocketAddr) -> String {
-    format!("postgresql://{USER}@{address}/{DATABASE}?sslmode=disable")
+fn url(address: SocketAddr, database: &str) -> String {
+    format!("postgresql://{USER}@{address}/{database}?sslmode=disable")
 }
 
 /// What pgbench counted; an error where some failed.

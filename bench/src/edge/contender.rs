@@ -120,11 +120,9 @@ pool = "app"
         let config = self.write("bastide.toml", &text)?;
         let mut command = Command::new(&program);
         command.args(["run", "edge", "--config"]).arg(config);
-        command
-            .arg("--run-dir")
-            .arg(self.folder.join("run"))
-            .arg("--state-dir")
-            .arg(self.folder.join("state"));
+        // Sockets, state and logs of the run's own.
+        command.env("BASTIDE_RUN_DIR", self.folder.join("run"));
+        command.env("BASTIDE_STATE_DIR", self.folder.join("state"));
         Ok(Start { command, version: process::version(&program, &["--version"]) })
     }
 
