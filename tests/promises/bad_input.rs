@@ -1,5 +1,6 @@
 //! What is wrong is said with its cause and its remedy, and what runs goes on.
 
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::process::Output;
 use testkit::site::Site;

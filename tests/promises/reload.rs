@@ -59,7 +59,7 @@ fn a_bad_reload_says_why_and_leaves_what_runs() {
         assert!(site.get("/").contains("<html"));
     }
     // A rule that does not parse is named with file and line.
-    site.write("waf/zz.conf", "SecRule ARGS \"@nonsense x\" \"id:1,phase:2,deny\"\n");
+    site.write("waf/zz.conf", "SecRule ARGS \"@nonsense x\" \"id:199999,phase:2,deny\"\n");
     let output = site.run(&["reload"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");

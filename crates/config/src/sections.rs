@@ -3,7 +3,7 @@
 use crate::declare::{Kind, TableDoc};
 use crate::diagnostic::{Code, quote};
 use crate::keys::{alert, database, firewall, machine, monitor, pool, route, site, waf};
-use crate::read::{Context, Node, NodeKind, Table, TableNode, closest, empty, list};
+use crate::read::{Context, Node, NodeKind, Table, TableNode, Text, closest, empty, list};
 use crate::span::{Span, Spanned};
 use crate::values::{Name, read_text};
 use std::collections::{HashMap, HashSet};
@@ -77,6 +77,8 @@ pub(crate) struct Sections {
     pub(crate) names: Names,
     /// How many `[[route]]` there are, those with mistakes too.
     pub(crate) routes_written: usize,
+    /// The pools that routes with mistakes name: they too must exist.
+    pub(crate) pools_of_refused: Vec<Spanned<Name>>,
 }
 
 /// The names of pools, databases, receivers and so on, as they are written.
@@ -109,7 +111,7 @@ impl Sections {
         let mut names = Names::default();
         let site = single(root, "site", cx);
         let pools = named(root, "pool", &mut names, cx, |_, table, cx| pool::Pool::read(table, cx));
-        let (routes, routes_written) = routes(root, cx);
+        let Routes { routes, written: routes_written, pools_of_refused } = routes(root, cx);
         let firewall = single(root, "firewall", cx);
         let waf = root.contains_key("waf").then(|| single(root, "waf", cx));
         let databases = named(root, "database", &mut names, cx, database::Database::read);
@@ -132,6 +134,7 @@ impl Sections {
             machines,
             names,
             routes_written,
+            pools_of_refused,
         }
     }
 }
@@ -257,12 +260,22 @@ fn named<T>(
     tables
 }
 
-/// Reads `[[route]]`; also how many are written.
-fn routes(root: &toml_edit::Table, cx: &mut Context) -> (Vec<Spanned<route::Route>>, usize) {
+/// `[[route]]` as far as it was read.
+#[derive(Default)]
+struct Routes {
+    routes: Vec<Spanned<route::Route>>,
+    /// How many are written, those with mistakes too.
+    written: usize,
+    /// The pools that those with mistakes name.
+    pools_of_refused: Vec<Spanned<Name>>,
+}
+
+/// Reads `[[route]]`.
+fn routes(root: &toml_edit::Table, cx: &mut Context) -> Routes {
     let Some(node) =
         root.get_key_value("route").and_then(|(_, item)| Node::item(item, key_span(root, "route")))
     else {
-        return (Vec::new(), 0);
+        return Routes::default();
     };
     let nodes: Vec<Node<'_>> = match node.kind {
         NodeKind::Tables(tables) => tables
@@ -277,10 +290,10 @@ fn routes(root: &toml_edit::Table, cx: &mut Context) -> (Vec<Spanned<route::Rout
         }
         _ => {
             wrong_form("route", node, cx);
-            return (Vec::new(), 1);
+            return Routes { written: 1, ..Routes::default() };
         }
     };
-    let mut routes = Vec::new();
+    let (mut routes, mut pools) = (Vec::new(), Vec::new());
     let written = nodes.len();
     for node in nodes {
         let NodeKind::Table { like, .. } = node.kind else {
@@ -289,9 +302,18 @@ fn routes(root: &toml_edit::Table, cx: &mut Context) -> (Vec<Spanned<route::Rout
         };
         let table = TableNode { like, span: node.span };
         let route = cx.within("`[[route]]`".to_owned(), |cx| route::Route::read(table, cx));
-        routes.extend(route.map(|route| Spanned::new(route, node.span)));
+        match route {
+            Some(route) => routes.push(Spanned::new(route, node.span)),
+            None => pools.extend(pool_of(table)),
+        }
     }
-    (routes, written)
+    Routes { routes, written, pools_of_refused: pools }
+}
+
+/// The pool that a route with a mistake names, where that is a name.
+fn pool_of(table: TableNode<'_>) -> Option<Spanned<Name>> {
+    let text = table.like.get("pool")?.as_str()?;
+    Some(Spanned::new(Name::parse(text).ok()?, table.value_span("pool")))
 }
 
 fn key_span(root: &toml_edit::Table, key: &str) -> Span {

@@ -259,6 +259,23 @@ mod tests {
         assert!(sum.instant(&data, i64::MAX, &Options::default()).is_err());
     }
 
+    /// A query is asked to stop by how much it visits, not only by how much it reads:
+    /// nested subqueries visit each point of a day for each second of another.
+    #[test]
+    fn a_query_that_visits_much_looks_at_its_deadline() {
+        let data = data();
+        let query = Query::parse("max_over_time(max_over_time(a[1000s:10ms])[20s:100ms])").unwrap();
+        let looks = std::cell::Cell::new(0u64);
+        let stop = || {
+            looks.set(looks.get() + 1);
+            // 200 windows of 100,000 points, for each of five series, are 10⁸ visits.
+            (looks.get() > 100).then_some(Stop::Deadline)
+        };
+        let options = Options { stop: &stop, ..Options::default() };
+        let error = query.instant(&data, 900_000, &options).unwrap_err();
+        assert!(matches!(error, Error::Timeout), "{error}");
+    }
+
     /// The largest trees that are read fit the stack of a small thread.
     #[test]
     fn deep_queries_fit_a_small_stack() {

@@ -24,6 +24,9 @@ pub(super) fn check(file: &Sections, cx: &mut Context) {
                 .related(first.span, "this one takes all its requests");
         }
     }
+    for pool in &file.pools_of_refused {
+        known("pool", pool, file, cx);
+    }
     // A route with a mistake may be the one that uses a pool.
     if file.routes.len() < file.routes_written || cx.partial {
         return;

@@ -387,7 +387,7 @@ impl Supervisor {
 
     fn write_ledger(&self) {
         let entries = self.processes.values().map(|p| LedgerEntry {
-            spec: p.spec.clone(),
+            spec: p.running().clone(),
             identity: p.handle().map(|h| h.identity()),
             restarts: p.restarts,
         });

@@ -42,6 +42,8 @@ pub(super) enum State {
 pub(super) struct Process {
     /// What is wanted.
     pub(super) spec: ProcessSpec,
+    /// What it was started with, while it runs.
+    running: Option<ProcessSpec>,
     /// Times it was started again after it ended by itself.
     pub(super) restarts: u64,
     /// How it ended last.
@@ -55,6 +57,7 @@ impl Process {
     pub(super) fn new(spec: ProcessSpec, now_ms: u64) -> Self {
         Self {
             spec,
+            running: None,
             restarts: 0,
             last_end: None,
             state: State::Waiting { at_ms: now_ms },
@@ -65,7 +68,8 @@ impl Process {
 
     pub(super) fn adopted(spec: ProcessSpec, handle: Handle, restarts: u64) -> Self {
         let state = State::Running { handle, since_ms: 0 };
-        Self { spec, restarts, last_end: None, state, wanted: true, backoff: Backoff::default() }
+        let running = Some(spec.clone());
+        Self { spec, running, restarts, last_end: None, state, wanted: true, backoff: Backoff::default() }
     }
 
     pub(super) fn state(&self) -> &State {
@@ -111,7 +115,13 @@ impl Process {
             State::Waiting { .. } if differs => self.state = State::Waiting { at_ms: now_ms },
             _ => {}
         }
-        (differs && self.handle().is_some()).then(|| self.spec.name.clone())
+        let outdated = self.handle().is_some() && self.running.as_ref() != Some(&self.spec);
+        outdated.then(|| self.spec.name.clone())
+    }
+
+    /// What it was started with where it runs; otherwise what it will be started with.
+    pub(super) fn running(&self) -> &ProcessSpec {
+        self.running.as_ref().filter(|_| self.handle().is_some()).unwrap_or(&self.spec)
     }
 
     pub(super) fn unwant(&mut self) {
@@ -163,6 +173,7 @@ impl Process {
     }
 
     pub(super) fn started(&mut self, handle: Handle, now_ms: u64) {
+        self.running = Some(self.spec.clone());
         self.state = State::Running { handle, since_ms: now_ms };
     }
 
@@ -289,6 +300,64 @@ pub(super) fn trim_logs(state_dir: &Path) {
             // A full disk keeps the copy from being made; the log is cut all the same.
             let _ = fs::copy(&path, path.with_extension("log.1"));
             let _ = OpenOptions::new().write(true).truncate(true).open(&path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::Millis;
+
+    fn spec(argument: &str) -> ProcessSpec {
+        ProcessSpec {
+            name: "app/1".into(),
+            argv: vec!["/bin/sleep".into(), argument.into()],
+            env: vec![],
+            cwd: "/".into(),
+            user: UserClass::App,
+            dirs: vec![],
+            files: vec![],
+            listeners: vec![],
+            stop_signal: StopSignal::Term,
+            stop_timeout: Millis(1_000),
+            stage: 4,
+        }
+    }
+
+    fn sleep() -> Handle {
+        let output = fs::File::options().write(true).open("/dev/null").unwrap();
+        let argv = vec!["/bin/sleep".into(), "60".into()];
+        Spawn { argv, env: vec![], cwd: "/".into(), identity: None, output, keep: vec![] }.start().unwrap()
+    }
+
+    #[test]
+    fn a_process_is_outdated_until_it_was_started_with_what_is_wanted() {
+        let mut process = Process::new(spec("1"), 0);
+        assert!(process.is_due(0));
+        assert_eq!(process.want(spec("2"), 0), None, "it does not run yet");
+        process.started(sleep(), 0);
+        assert_eq!(process.want(spec("2"), 0), None);
+        // Asked twice, it is outdated twice: nothing has restarted it yet.
+        for _ in 0..2 {
+            assert_eq!(process.want(spec("3"), 0), Some("app/1".to_owned()));
+        }
+        assert_eq!(process.running(), &spec("2"));
+        assert_eq!(process.want(spec("2"), 0), None, "what runs is wanted again");
+        process.want(spec("3"), 0);
+        process.kill();
+        let handle = process.handle().unwrap();
+        wait_for_end(handle);
+        assert!(process.ended(0).contains("signal"));
+        process.started(sleep(), 0);
+        assert_eq!(process.want(spec("3"), 0), None);
+        process.kill();
+    }
+
+    /// A process that has ended is a zombie until it is reaped: not alive.
+    fn wait_for_end(handle: &Handle) {
+        while handle.identity().is_alive() {
+            std::thread::yield_now();
         }
     }
 }

@@ -10,6 +10,10 @@ use crate::{Error, Labels, METRIC_NAME, Matcher, Point, is_stale};
 pub(crate) type OnSeries<'f, 'a> =
     &'f mut dyn FnMut(&mut Evaluator<'a>, Labels, bool, &[Point]) -> Result<(), Error>;
 
+/// Points that are visited between two looks at whether the query should stop:
+/// at some nanoseconds each, about a millisecond.
+const POINTS_BETWEEN_LOOKS: usize = 1 << 18;
+
 impl<'a> Evaluator<'a> {
     pub(super) fn range_function(
         &mut self,
@@ -23,7 +27,7 @@ impl<'a> Evaluator<'a> {
         let counter = matches!(call.function.name, "rate" | "increase");
         let mut columns = Vec::new();
         self.each_series(range, steps, &mut |this, labels, drop_name, points| {
-            let values = this.apply(range, function, &args, steps, points);
+            let values = this.apply(range, function, &args, steps, points)?;
             if !values.iter().copied().any(present) {
                 return Ok(());
             }
@@ -46,7 +50,8 @@ impl<'a> Evaluator<'a> {
         args: &[Vec<f64>],
         steps: Steps,
         points: &[Point],
-    ) -> Vec<f64> {
+    ) -> Result<Vec<f64>, Error> {
+        let mut visited = 0;
         let mut values = Vec::with_capacity(steps.count);
         let mut at_step = vec![0.0; args.len()];
         let (mut low, mut high) = (0, 0);
@@ -64,10 +69,16 @@ impl<'a> Evaluator<'a> {
             for (value, arg) in at_step.iter_mut().zip(args) {
                 *value = arg[i];
             }
+            // A function visits its whole window: a day at every second is long.
+            visited += high - low;
+            if visited >= POINTS_BETWEEN_LOOKS {
+                visited = 0;
+                self.check_stop()?;
+            }
             let window = Window { points: &points[low..high], start_ms, end_ms, at_ms, args: &at_step };
             values.push((function.apply)(&window).unwrap_or(ABSENT));
         }
-        values
+        Ok(values)
     }
 
     /// Calls `f` with each series of a range.
@@ -183,7 +194,7 @@ impl<'a> Evaluator<'a> {
         let mut values = vec![1.0; steps.count];
         let something = RangeFunction { range_arg: 0, keeps_name: false, apply: |_| Some(1.0) };
         self.each_series(range, steps, &mut |this, _, _, points| {
-            let found = this.apply(range, something, &[], steps, points);
+            let found = this.apply(range, something, &[], steps, points)?;
             for (value, found) in values.iter_mut().zip(found) {
                 if present(found) {
                     *value = ABSENT;
