@@ -97,8 +97,10 @@ where
             .set((sys::clock::now_ms() / 1_000) as f64);
         let events = Events::open(name, &state_dir, &registry);
         work(Start { role: name, revision, listeners, run_dir, state_dir, events, registry, shutdown }).await
-    })?;
-    Ok(ExitCode::SUCCESS)
+    });
+    // What a role has finished with may still occupy a blocking thread: nobody waits for it.
+    runtime.shutdown_background();
+    outcome.map(|()| ExitCode::SUCCESS)
 }
 
 /// The revision that control left for a role.
