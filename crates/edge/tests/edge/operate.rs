@@ -19,15 +19,17 @@ async fn a_reload_under_load_loses_nothing_and_a_bad_one_changes_nothing() {
         let (edge, stop, done) = (edge.clone(), stop.clone(), done.clone());
         clients.push(tokio::spawn(async move {
             let mut client = edge.http1().await;
-            let mut last = String::new();
-            while !stop.load(Ordering::SeqCst) {
+            loop {
+                // The last request begins after the last reload.
+                let last = stop.load(Ordering::SeqCst);
                 client.ready().await.unwrap();
                 let (status, _, body) = read(client.send_request(get("/")).await.unwrap()).await;
                 assert_eq!(status, 200);
                 done.fetch_add(1, Ordering::SeqCst);
-                last = body;
+                if last {
+                    return body;
+                }
             }
-            last
         }));
     }
     let mut site = edge.settings.clone();
