@@ -79,6 +79,11 @@ impl Admin {
         self.json(Method::PUT, target, serde_json::to_vec(body).map_err(|e| self.unreachable(e))?).await
     }
 
+    /// DELETE, answered with JSON.
+    pub async fn delete(&self, target: &str) -> Result<Value, Error> {
+        self.json(Method::DELETE, target, Vec::new()).await
+    }
+
     async fn json(&self, method: Method, target: &str, body: Vec<u8>) -> Result<Value, Error> {
         let (status, body) = self.send(method, target, body).await?;
         let value: Value = serde_json::from_slice(&body).map_err(|e| self.unreachable(e))?;
