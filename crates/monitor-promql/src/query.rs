@@ -265,11 +265,10 @@ mod tests {
     fn a_query_that_visits_much_looks_at_its_deadline() {
         let data = data();
         let query = Query::parse("max_over_time(max_over_time(a[1000s:10ms])[20s:100ms])").unwrap();
-        let looks = std::cell::Cell::new(0u64);
+        let looks = std::sync::atomic::AtomicU64::new(0);
         let stop = || {
-            looks.set(looks.get() + 1);
-            // 200 windows of 100,000 points, for each of five series, are 10⁸ visits.
-            (looks.get() > 100).then_some(Stop::Deadline)
+            let look = looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            (look > 100).then_some(Stop::Deadline)
         };
         let options = Options { stop: &stop, ..Options::default() };
         let error = query.instant(&data, 900_000, &options).unwrap_err();
