@@ -41,7 +41,7 @@ pub(crate) fn is_known_type(name: &str) -> bool {
 
 /// Immutable or stable, and the same on every member that has the same data.
 #[rustfmt::skip]
-pub(crate) const READ: &[&str] = &[
+pub const READ: &[&str] = &[
     "abs", "acos", "age", "any_value", "array_agg", "array_append", "array_cat", "array_dims", "array_length",
     "array_lower", "array_ndims", "array_position", "array_positions", "array_prepend", "array_remove",
     "array_replace", "array_to_json", "array_to_string", "array_upper", "ascii", "asin", "atan", "atan2", "avg",

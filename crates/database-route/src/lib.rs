@@ -27,6 +27,7 @@ pub mod settings;
 mod walk;
 
 pub use class::{Class, Effect, Reason, Verdict, classify};
+pub use functions::READ as READ_FUNCTIONS;
 
 #[cfg(test)]
 mod simulation;

@@ -78,6 +78,8 @@ impl Cluster {
 #[derive(Debug, Default)]
 pub struct LagTracker {
     history: VecDeque<(u64, Lsn)>,
+    /// When the primary was seen last.
+    seen_ms: u64,
 }
 
 /// Samples at least this far apart, in ms …
@@ -88,6 +90,7 @@ const HISTORY_LENGTH: usize = 3_000;
 impl LagTracker {
     /// The primary was at `lsn` at `at_ms`.
     pub fn primary_at(&mut self, at_ms: u64, lsn: Lsn) {
+        self.seen_ms = self.seen_ms.max(at_ms);
         let several = self.history.len() > 1;
         match self.history.back_mut() {
             // Nothing was written since: a replica at `lsn` is not behind.
@@ -105,10 +108,13 @@ impl LagTracker {
         self.history.push_back((at_ms, lsn));
     }
 
-    /// How long ago the primary was first seen beyond `replayed`; 0 where it was not.
-    pub fn lag(&self, replayed: Lsn, now_ms: u64) -> Millis {
+    /// How long before it was seen last the primary was first seen beyond
+    /// `replayed`; 0 where it was not. While the primary is away nothing is
+    /// written, so a replica does not fall further behind: it may have lacked the
+    /// last moments, and keeps serving the reads that do not need them.
+    pub fn lag(&self, replayed: Lsn) -> Millis {
         let first_beyond = self.history.partition_point(|(_, lsn)| *lsn <= replayed);
-        Millis(self.history.get(first_beyond).map_or(0, |(at, _)| now_ms.saturating_sub(*at)))
+        Millis(self.history.get(first_beyond).map_or(0, |(at, _)| self.seen_ms.saturating_sub(*at)))
     }
 
     /// The highest position of the primary seen.
@@ -206,20 +212,17 @@ mod tests {
     #[test]
     fn lag_is_the_time_since_the_primary_went_beyond() {
         let mut tracker = LagTracker::default();
-        assert_eq!(tracker.lag(Lsn(5), 99), Millis(0));
+        assert_eq!(tracker.lag(Lsn(5)), Millis(0));
         tracker.primary_at(1_000, Lsn(10));
         tracker.primary_at(2_000, Lsn(20));
         tracker.primary_at(3_000, Lsn(20)); // nothing written
         tracker.primary_at(4_000, Lsn(40));
-        for (replayed, now, lag) in [
-            (40, 9_000, 0),
-            (39, 9_000, 5_000),
-            (20, 9_000, 5_000),
-            (19, 9_000, 7_000),
-            (0, 9_000, 8_000),
-            (99, 9_000, 0),
-        ] {
-            assert_eq!(tracker.lag(Lsn(replayed), now), Millis(lag), "{replayed}");
+        for (replayed, lag) in [(40, 0), (39, 0), (99, 0)] {
+            assert_eq!(tracker.lag(Lsn(replayed)), Millis(lag), "{replayed}");
+        }
+        tracker.primary_at(9_000, Lsn(40)); // still nothing written, but time went by
+        for (replayed, lag) in [(40, 0), (39, 5_000), (20, 5_000), (19, 7_000), (0, 8_000), (99, 0)] {
+            assert_eq!(tracker.lag(Lsn(replayed)), Millis(lag), "{replayed}");
         }
         for n in 0..10_000 {
             tracker.primary_at(10_000 + n * 500, Lsn(100 + n));

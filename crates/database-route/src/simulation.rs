@@ -155,7 +155,7 @@ impl World {
             .iter()
             .map(|r| Candidate {
                 up: r.reading.is_some(),
-                lag: r.reading.map_or(Millis(0), |reading| self.lag.lag(reading.lsn, self.now_ms)),
+                lag: r.reading.map_or(Millis(0), |reading| self.lag.lag(reading.lsn)),
                 replayed: r.reading.map_or(Lsn(0), |reading| reading.lsn),
                 active: 0,
             })

@@ -2,7 +2,7 @@
 
 use crate::backend::{self, Parameters, put_message};
 use crate::session::Session;
-use crate::shared::{PrimaryAway, ReadFrom, Shared};
+use crate::shared::{Greeting, PrimaryAway, ReadFrom, Shared};
 use crate::wire::{Wire, malformed, within};
 use base::Secret;
 use bytes::BytesMut;
@@ -22,6 +22,9 @@ use tokio::net::TcpStream;
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(15);
 /// Sent with a wrong password; also the pace at which one connection can guess.
 const WRONG_PASSWORD_DELAY: Duration = Duration::from_millis(200);
+
+/// Clients that are logging in at once, at most: beyond it, connections are closed unheard.
+const MAX_ARRIVALS: usize = 256;
 
 /// What a client's opening came to.
 enum Opening {
@@ -43,7 +46,14 @@ struct Arrival {
 
 /// Serves one client connection from its first byte to its last.
 pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, shutdown: Shutdown) {
-    let opening = match within(LOGIN_TIMEOUT, open(&shared, stream)).await {
+    if shared.arrivals.fetch_add(1, Relaxed) >= MAX_ARRIVALS {
+        shared.arrivals.fetch_sub(1, Relaxed);
+        shared.stats.client_result("refused");
+        return;
+    }
+    let opening = within(LOGIN_TIMEOUT, open(&shared, stream)).await;
+    shared.arrivals.fetch_sub(1, Relaxed);
+    let opening = match opening {
         Ok(opening) => opening,
         Err(error) => {
             // A port scan and a health check connect and leave: that is nobody's fault.
@@ -276,7 +286,7 @@ async fn greeting(
     login: &str,
     password: &Secret,
     parameters: &Parameters,
-) -> Result<Arc<Vec<(String, String)>>, BytesMut> {
+) -> Result<Greeting, BytesMut> {
     if let Some(known) = shared.greeting(parameters) {
         return Ok(known);
     }

@@ -62,6 +62,7 @@ fn prepare(instance: &PostgresInstance, report: &dyn Fn(&str)) -> Result<Program
     let programs = Programs::find(instance.bin_dir.as_deref(), data)?;
     not_running(data)?;
     port_is_free(instance)?;
+    socket_fits(instance)?;
     make_dir(&instance.socket_dir)?;
 
     if half_made(data) {
@@ -212,6 +213,16 @@ fn port_is_free(instance: &PostgresInstance) -> Result<(), Fault> {
         ))
         .hint("another program has the port: see `ss -ltnp`")),
     }
+}
+
+/// A Unix socket's path has 107 bytes at most (unix(7)).
+fn socket_fits(instance: &PostgresInstance) -> Result<(), Fault> {
+    let socket = instance.socket_dir.join(format!(".s.PGSQL.{}", instance.port));
+    if socket.as_os_str().len() <= 107 {
+        return Ok(());
+    }
+    Err(Fault::new(format!("the path of the socket `{}` is longer than 107 bytes", socket.display()))
+        .hint("use a run directory with a shorter path: set `BASTIDE_RUN_DIR`"))
 }
 
 /// An existing directory must be of the kind that it is meant to be: neither is

@@ -133,7 +133,6 @@ fn observe(
     poll: u64,
     answer: Result<(Reading, Option<Lsn>), Failure>,
 ) {
-    let now_ms = sys::clock::monotonic_ms();
     let role = match member.role {
         MemberRole::Primary => Role::Primary,
         MemberRole::Replica => Role::Replica,
@@ -155,7 +154,7 @@ fn observe(
     let (lag, lag_bytes) = match (role, reading) {
         (Role::Replica, Some(reading)) => {
             let tracker = lock(&shared.lag);
-            (tracker.lag(reading.lsn, now_ms), tracker.highest().0.saturating_sub(reading.lsn.0))
+            (tracker.lag(reading.lsn), tracker.highest().0.saturating_sub(reading.lsn.0))
         }
         _ => (Millis(0), 0),
     };

@@ -136,6 +136,8 @@ pub(crate) struct Shared {
     pub(crate) stats: Stats,
     /// For logins that do not exist: their salts.
     pub(crate) mock_secret: [u8; 32],
+    /// Connections whose clients have not yet proved who they are.
+    pub(crate) arrivals: AtomicUsize,
     /// Sessions that began.
     pub(crate) sessions: AtomicUsize,
     positions: Mutex<Positions>,
@@ -143,12 +145,15 @@ pub(crate) struct Shared {
     pub(crate) cluster: Mutex<Cluster>,
     pub(crate) polls_begun: AtomicU64,
     cache: Mutex<Cache>,
-    greetings: Mutex<HashMap<Parameters, Arc<Vec<(String, String)>>>>,
+    greetings: Mutex<HashMap<Parameters, Greeting>>,
     changed: watch::Sender<u64>,
     /// Told when a login wrote: replicas are asked soon.
     pub(crate) wrote: Notify,
     turn: AtomicUsize,
 }
+
+/// What members say to a new connection: `ParameterStatus` names and values.
+pub(crate) type Greeting = Arc<Vec<(String, String)>>;
 
 /// Greetings (parameter statuses) remembered, one for each way of connecting.
 const MAX_GREETINGS: usize = 1_000;
@@ -163,6 +168,7 @@ impl Shared {
             cancels: Arc::default(),
             stats,
             mock_secret,
+            arrivals: AtomicUsize::new(0),
             sessions: AtomicUsize::new(0),
             positions: Mutex::default(),
             lag: Mutex::default(),
@@ -221,7 +227,7 @@ impl Shared {
     }
 
     /// What a session with these parameters is greeted with, if one was before.
-    pub(crate) fn greeting(&self, parameters: &Parameters) -> Option<Arc<Vec<(String, String)>>> {
+    pub(crate) fn greeting(&self, parameters: &Parameters) -> Option<Greeting> {
         lock(&self.greetings).get(parameters).cloned()
     }
 

@@ -279,6 +279,7 @@ impl Router {
 }
 
 /// Whether this machine can run these tests; says so where not.
+#[allow(clippy::print_stderr, reason = "who runs the tests must see what was not tested")]
 pub(crate) fn possible() -> bool {
     let possible = testkit::postgres::is_installed();
     if !possible {

@@ -115,7 +115,7 @@ async fn the_protocols_corners() {
     let port = router.port;
     blocking(move || hostile_bytes(port)).await;
     // After all that, it serves.
-    assert_eq!(router.psql("select count(*) from t").await.unwrap(), "1000");
+    assert_eq!(router.psql("select count(*) from t").await.unwrap(), "1001");
     router.until("no client is left", |s| s["databases"][0]["clients"] == 0).await;
 }
 
@@ -130,6 +130,30 @@ async fn passwords(router: &Router) {
     let error = PgConnection::connect(&elsewhere).await.unwrap_err();
     assert!(error.to_string().contains("does not exist"), "{error}");
     assert_eq!(router.metric("bastide_database_clients_total", &["result=\"auth_failed\""]).await, 2.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_is_spoken_where_there_is_a_certificate() {
+    if !possible() {
+        return;
+    }
+    let cluster = Cluster::start(0);
+    let mut database = cluster.database();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+    database.tls = Some(site::Certificate {
+        names: vec!["localhost".into()],
+        chain_pem: made.cert.pem(),
+        key_pem: base::Secret::new(made.signing_key.serialize_pem()),
+    });
+    let router = Router::start(database, 1).await;
+    let over_tls = format!("{}?sslmode=require", router.url());
+    let answer = blocking(move || testkit::postgres::psql(&over_tls, "select repeat('x', 100000)")).await;
+    assert_eq!(answer.unwrap().len(), 100_000);
+
+    let plain = Router::start(cluster.database(), 1).await;
+    let over_tls = format!("{}?sslmode=require", plain.url());
+    let refused = blocking(move || testkit::postgres::psql(&over_tls, "select 1")).await.unwrap_err();
+    assert!(refused.contains("does not support SSL"), "{refused}");
 }
 
 async fn copies(router: &Router) {
