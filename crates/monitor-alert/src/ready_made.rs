@@ -277,9 +277,10 @@ fn host(limits: &Thresholds) -> Vec<Draft> {
     vec![
         Draft {
             name: "disk-filling",
-            // The trend of six hours, and only where a fair part is used: a burst on an empty disk is no trend.
+            // The trend of six hours, and only where a fair part is used and an hour was
+            // seen: a burst on an empty disk, or the first minutes of a site, are no trend.
             expr: format!(
-                "node_filesystem_avail_bytes{{{real}}} / node_filesystem_size_bytes < 0.4 and predict_linear(node_filesystem_avail_bytes{{{real}}}[6h], {within_s}) < 0"
+                "node_filesystem_avail_bytes{{{real}}} / node_filesystem_size_bytes < 0.4 and predict_linear(node_filesystem_avail_bytes{{{real}}}[6h], {within_s}) < 0 and node_filesystem_avail_bytes{{{real}}} offset 1h"
             ),
             hold_s: 1_800,
             severity: "warning",
