@@ -28,6 +28,9 @@ struct Position {
 #[derive(Debug, Default)]
 pub struct Positions {
     logins: HashMap<Box<str>, Position>,
+    /// Where the primary was when this router first saw it: what was written
+    /// through the router before, and noted by a process that is gone, is not behind it.
+    floor: Option<Lsn>,
 }
 
 impl Positions {
@@ -46,6 +49,7 @@ impl Positions {
 
     /// Poll number `poll` of the primary read the insert position `lsn`.
     pub fn settle(&mut self, poll: u64, lsn: Lsn) {
+        self.floor.get_or_insert(lsn);
         for position in self.logins.values_mut() {
             if position.unknown_after.is_some_and(|after| poll > after) {
                 position.unknown_after = None;
@@ -56,10 +60,10 @@ impl Positions {
 
     /// What the next read of `login` needs.
     pub fn need(&self, login: &str) -> Need {
-        match self.logins.get(login) {
-            None => Need::At(Lsn(0)),
-            Some(Position { unknown_after: Some(_), .. }) => Need::Unknown,
-            Some(position) => Need::At(position.lsn),
+        match (self.floor, self.logins.get(login)) {
+            (None, _) | (_, Some(Position { unknown_after: Some(_), .. })) => Need::Unknown,
+            (Some(floor), None) => Need::At(floor),
+            (Some(floor), Some(position)) => Need::At(floor.max(position.lsn)),
         }
     }
 
@@ -70,7 +74,8 @@ impl Positions {
 
     /// The highest position noted: where replicas must get to.
     pub fn highest(&self) -> Lsn {
-        self.logins.values().map(|p| p.lsn).max().unwrap_or_default()
+        let logins = self.logins.values().map(|p| p.lsn);
+        logins.chain(self.floor).max().unwrap_or_default()
     }
 
     fn entry(&mut self, login: &str) -> &mut Position {
@@ -88,11 +93,14 @@ mod tests {
     #[test]
     fn positions_only_go_up_and_belong_to_the_login() {
         let mut positions = Positions::default();
-        assert_eq!(positions.need("shop"), Need::At(Lsn(0)));
+        // A process before us may have noted more.
+        assert_eq!(positions.need("shop"), Need::Unknown);
+        positions.settle(1, Lsn(10));
+        assert_eq!(positions.need("shop"), Need::At(Lsn(10)));
         positions.note("shop", Lsn(50));
         positions.note("shop", Lsn(40));
         assert_eq!(positions.need("shop"), Need::At(Lsn(50)));
-        assert_eq!(positions.need("other"), Need::At(Lsn(0)));
+        assert_eq!(positions.need("other"), Need::At(Lsn(10)));
         assert_eq!(positions.highest(), Lsn(50));
     }
 

@@ -91,6 +91,7 @@ impl World {
             11 => self.replicas[which].paused = self.chance.below(2) == 0,
             12 => self.crash(which),
             13 => self.primary_up = self.chance.below(4) > 0,
+            14 if self.chance.below(20) == 0 => self.restart_router(),
             _ => self.read(login, seed),
         }
     }
@@ -146,6 +147,16 @@ impl World {
         let lsn = Lsn(replica.replayed);
         replica.reading =
             Some(Reading { asked_ms: self.now_ms, in_recovery: true, lsn, timeline: 1, system: 1 });
+    }
+
+    /// A router that was killed knows nothing when it is back.
+    fn restart_router(&mut self) {
+        self.positions = Positions::default();
+        self.lag = LagTracker::default();
+        self.cluster = Cluster::default();
+        for replica in &mut self.replicas {
+            (replica.reading, replica.connection) = (None, None);
+        }
     }
 
     fn read(&mut self, login: usize, seed: u64) {
