@@ -6,6 +6,10 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+/// For `OpenOptions::custom_flags`: an error where the last part of the path is a
+/// symbolic link (open(2), O_NOFOLLOW).
+pub const NOFOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+
 /// Writes a file so that a reader, or the next start after a crash, sees the old
 /// content or the new, never a part: a temporary file beside it, synced,
 /// renamed, its directory synced.
