@@ -74,7 +74,7 @@ where
     };
     let runtime =
         runtime.enable_all().build().map_err(|e| Fault::new(format!("cannot start the runtime: {e}")))?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         let shutdown =
             Shutdown::on_signals().map_err(|e| Fault::new(format!("cannot listen for signals: {e}")))?;
         let (revision, run_dir, state_dir) = match (&dirs.config, &dirs.run_dir, &dirs.state_dir) {
