@@ -1,5 +1,7 @@
 //! The command line.
 
+use base::net::IpNet;
+use base::{EventId, Millis};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -40,21 +42,358 @@ pub(crate) enum Color {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Write a file to begin with
+    Init(Init),
     /// Check a file and say all that is wrong with it
     Check(File),
     /// Show what a file would change
     Plan(File),
     /// Bring the site up
+    ///
+    /// Starts the site's processes and returns when it is told to stop (Ctrl-C), or
+    /// with `--detach` when the site is ready. What an earlier `up` left running is
+    /// taken over without losing a request.
     Up(Up),
     /// Stop the site and everything that runs for it
     Down(Down),
     /// Apply the file to the running site, without dropping a request
+    ///
+    /// Either every part of the site takes the new file or none does. Processes whose
+    /// command changed are restarted one at a time.
     Reload(File),
     /// Show how the site fares
     Status(Status),
+    /// Watch the line: load, errors, latency, servers, database
+    Top(Top),
+    /// Show what processes, requests and events left in the logs
+    Logs(Logs),
+    /// Evaluate a PromQL expression
+    Query(Query),
+    /// Show the alerts that fire or are about to
+    Alerts(Alerts),
+    /// Refuse an address or network for a while
+    Ban(Ban),
+    /// End a ban
+    Unban(Unban),
+    /// List the bans in force
+    Bans(SiteFile),
+    /// The firewall that follows from the file
+    #[command(subcommand)]
+    Firewall(Firewall),
+    /// The web application firewall
+    #[command(subcommand)]
+    Waf(Waf),
+    /// The databases and their router
+    #[command(subcommand)]
+    Database(Database),
+    /// The site's certificate and its authority
+    #[command(subcommand)]
+    Cert(Cert),
+    /// Explain a key, metric, alert, server, process, event or request
+    ///
+    /// What the file's key means; what a metric counts; when an alert fires and whether
+    /// it does; why a server is up or down, with its last events; which rule refused a
+    /// request; what became of one.
+    Explain(Explain),
+    /// Look for what keeps a site from working, and say what to do
+    Doctor(File),
+    /// Print the file's JSON schema, for editors
+    Schema,
+    /// Print a shell's completions
+    Completions(Completions),
     /// Run one role in the foreground
     #[command(subcommand)]
     Run(Run),
+}
+
+/// The commands as `--help` lists them.
+pub(crate) const GROUPS: &[(&str, &[&str])] = &[
+    ("The site", &["init", "check", "plan", "up", "reload", "down"]),
+    ("How it fares", &["status", "top", "logs", "query", "alerts", "explain", "doctor"]),
+    ("Its parts", &["ban", "unban", "bans", "firewall", "waf", "database", "cert"]),
+    ("Tools", &["schema", "completions", "run"]),
+];
+
+/// The command line with its help in groups.
+pub(crate) fn command() -> clap::Command {
+    use clap::CommandFactory;
+    use std::fmt::Write as _;
+    let mut command = Args::command();
+    let mut list = String::new();
+    for (title, names) in GROUPS {
+        let _ = writeln!(list, "\u{1b}[1m\u{1b}[4m{title}:\u{1b}[0m");
+        for name in *names {
+            let about = command.find_subcommand(name).and_then(|c| c.get_about()).map(ToString::to_string);
+            let _ = writeln!(list, "  \u{1b}[1m{name:<12}\u{1b}[0m {}", about.unwrap_or_default());
+        }
+        list.push('\n');
+    }
+    let template = format!(
+        "{{about}}\n\n{{usage-heading}} {{usage}}\n\n{list}\u{1b}[1m\u{1b}[4mOptions:\u{1b}[0m\n{{options}}{{after-help}}"
+    );
+    command = command.help_template(clap::builder::StyledStr::from(template));
+    command.after_help("`bastide COMMAND --help` says more. FILE is `bastide.toml` where none is given.")
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Init {
+    /// The folder to write `bastide.toml` into
+    #[arg(default_value = ".")]
+    pub(crate) dir: PathBuf,
+    /// What kind of site
+    #[arg(long, default_value = "app", value_parser = templates(), value_name = "NAME")]
+    pub(crate) template: String,
+}
+
+fn templates() -> clap::builder::PossibleValuesParser {
+    let value = |t: &config::Template| clap::builder::PossibleValue::new(t.name).help(t.about);
+    clap::builder::PossibleValuesParser::new(config::TEMPLATES.iter().map(value))
+}
+
+/// The site by its file.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SiteFile {
+    /// The site's file; absent, the site that runs
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Top {
+    #[command(flatten)]
+    pub(crate) site: SiteFile,
+    /// Print one picture and end
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Between two pictures
+    #[arg(long, default_value = "2s", value_parser = duration, value_name = "DURATION")]
+    pub(crate) every: Millis,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Logs {
+    /// Whose log, `edge`, `app/1`, or `app` for all of a pool; absent, everyone's
+    pub(crate) process: Option<String>,
+    #[command(flatten)]
+    pub(crate) site: SiteFile,
+    /// Go on with what comes
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// How many of the last lines [default: 50, or 10 of each of several]
+    #[arg(long, short = 'n', value_name = "COUNT", value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub(crate) lines: Option<u32>,
+    /// The access log: every request
+    #[arg(long, conflicts_with_all = ["process", "events"])]
+    pub(crate) access: bool,
+    /// The event log: health, alerts, bans, WAF, revisions, processes
+    #[arg(long, conflicts_with = "process")]
+    pub(crate) events: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Query {
+    /// The expression, such as `site:qps` or `rate(node_cpu_seconds_total[1m])`
+    pub(crate) expr: String,
+    #[command(flatten)]
+    pub(crate) site: SiteFile,
+    /// Over the last hour, say (`1h`), instead of now
+    #[arg(long, value_parser = duration, value_name = "DURATION")]
+    pub(crate) range: Option<Millis>,
+    /// Between two points of a range [default: 1/60 of it, at least 1s]
+    #[arg(long, value_parser = duration, value_name = "DURATION", requires = "range")]
+    pub(crate) step: Option<Millis>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Alerts {
+    #[command(flatten)]
+    pub(crate) site: SiteFile,
+    /// All rules, those at rest too
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Ban {
+    /// An address or network, `203.0.113.9` or `2001:db8::/32`
+    #[arg(value_parser = net)]
+    pub(crate) net: IpNet,
+    #[command(flatten)]
+    pub(crate) site: SiteFile,
+    /// For how long
+    #[arg(long = "for", default_value = "1h", value_parser = duration, value_name = "DURATION")]
+    pub(crate) duration: Millis,
+    /// Why, for whoever looks at `bastide bans`
+    #[arg(long, default_value = "by hand", value_name = "TEXT")]
+    pub(crate) why: String,
+    /// Even where it holds the address that you are connected from
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Unban {
+    /// The address or network, as it was banned
+    #[arg(value_parser = net)]
+    pub(crate) net: IpNet,
+    #[command(flatten)]
+    pub(crate) site: SiteFile,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Firewall {
+    /// Show who may reach a machine, and why
+    Show(FirewallShow),
+    /// Show what is in force in this machine's kernel
+    Status(SiteFile),
+    /// Keep the policy that is on trial
+    ///
+    /// Run this from a NEW connection: only that proves that the policy lets you in.
+    Confirm(SiteFile),
+    /// Go back to the policy before now, instead of when the trial ends
+    Revert(SiteFile),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct FirewallShow {
+    /// The site's file
+    #[arg(default_value = "bastide.toml")]
+    pub(crate) file: PathBuf,
+    /// One machine only, a `[machine.NAME]` of the file
+    #[arg(long, value_name = "NAME")]
+    pub(crate) machine: Option<String>,
+    /// As nftables rules
+    #[arg(long)]
+    pub(crate) nft: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Waf {
+    /// Say which rule matched what in which value, and why
+    Explain(WafExplain),
+    /// List what the rules matched lately, the newest last
+    Events(WafEvents),
+    /// Load the rules of a file and count them
+    Check(File),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct WafExplain {
+    /// The id on the page that refused the request
+    #[arg(value_parser = event_id)]
+    pub(crate) id: EventId,
+    #[command(flatten)]
+    pub(crate) site: SiteFile,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct WafEvents {
+    #[command(flatten)]
+    pub(crate) site: SiteFile,
+    /// How many, at most
+    #[arg(long, default_value_t = 20, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) limit: u32,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Database {
+    /// Show members, roles, lag and connections
+    Status(SiteFile),
+    /// Print the URL that an application connects to, password included
+    Url(DatabaseName),
+    /// Open psql on the router
+    Psql(DatabasePsql),
+    /// Say where a statement would run, and why
+    Explain(DatabaseExplain),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DatabaseName {
+    /// Which, where the site has several
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) site: SiteFile,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DatabasePsql {
+    /// Which, where the site has several
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) site: SiteFile,
+    /// Arguments for psql, after `--`
+    #[arg(last = true, value_name = "ARGS")]
+    pub(crate) args: Vec<std::ffi::OsString>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DatabaseExplain {
+    /// The statement
+    pub(crate) sql: String,
+    #[command(flatten)]
+    pub(crate) site: SiteFile,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Cert {
+    /// Show the certificates that are served, and the authority
+    Show(SiteFile),
+    /// Write the authority's root certificate (PEM) to a file or standard output
+    Export(CertExport),
+    /// Make this machine trust the authority
+    ///
+    /// Adds the root to the system's trusted roots (as root), and to those of your
+    /// Chromium and Firefox where `certutil` is installed. `--undo` takes it out again.
+    Trust(CertTrust),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CertExport {
+    /// Where to; absent, standard output
+    pub(crate) to: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) site: SiteFile,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CertTrust {
+    #[command(flatten)]
+    pub(crate) site: SiteFile,
+    /// Trust it no more
+    #[arg(long)]
+    pub(crate) undo: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Explain {
+    /// `pool.instances`, `bastide_edge_requests_total`, `server-down`, `app/1`, or an id
+    pub(crate) what: String,
+    #[command(flatten)]
+    pub(crate) site: SiteFile,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Completions {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+fn duration(text: &str) -> Result<Millis, String> {
+    match Millis::parse(text)? {
+        Millis(0) => Err("it must be longer than nothing".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
+fn net(text: &str) -> Result<IpNet, String> {
+    control::compile::parse_net(text)
+        .ok_or_else(|| "write an address or a network: `203.0.113.9`, `2001:db8::/32`".to_owned())
+}
+
+fn event_id(text: &str) -> Result<EventId, String> {
+    EventId::parse(text.trim()).ok_or_else(|| {
+        "an id has 20 letters and digits; it stands on the page that refused the request".to_owned()
+    })
 }
 
 #[derive(Debug, ClapArgs)]
@@ -145,4 +484,48 @@ pub(crate) struct Supervisor {
     /// Logs
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_command_is_in_one_group_and_hidden_ones_in_none() {
+        let command = command();
+        let visible: BTreeSet<&str> =
+            command.get_subcommands().filter(|c| !c.is_hide_set()).map(|c| c.get_name()).collect();
+        let grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| *names).copied().collect();
+        assert_eq!(grouped.len(), visible.len());
+        assert_eq!(grouped.into_iter().collect::<BTreeSet<_>>(), visible);
+        command.debug_assert();
+    }
+
+    #[test]
+    fn help_fits_80_columns() {
+        let help = command().term_width(80).render_help().to_string();
+        for line in help.lines() {
+            assert!(line.chars().count() <= 80, "too long: {line}");
+        }
+        for expected in ["The site:", "  up           Bring the site up", "--json", "Usage: bastide"] {
+            assert!(help.contains(expected), "`{expected}` is not in\n{help}");
+        }
+        assert!(!help.contains("supervisor"));
+    }
+
+    #[test]
+    fn wrong_values_are_usage_errors() {
+        for args in [
+            &["bastide", "ban", "nonsense"][..],
+            &["bastide", "ban", "10.0.0.1", "--for", "soon"],
+            &["bastide", "ban", "10.0.0.1", "--for", "0s"],
+            &["bastide", "waf", "explain", "x"],
+            &["bastide", "logs", "edge", "--access"],
+            &["bastide", "query", "up", "--step", "1s"],
+            &["bastide", "init", "--template", "none"],
+        ] {
+            assert!(Args::try_parse_from(args).is_err(), "{args:?}");
+        }
+    }
 }

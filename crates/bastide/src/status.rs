@@ -2,18 +2,28 @@
 
 use crate::Outcome;
 use crate::args::{Global, Status};
+use crate::ask::Monitor;
+use crate::show;
 use crate::target;
 use crate::terminal::{FAILED, OK, Style, Terminal, escape};
+use crate::top;
+use control::paths::Paths;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::Duration;
 
+/// How long the drawing waits for the monitor's numbers.
+const SOON: Duration = Duration::from_secs(1);
+
 pub(crate) fn run(args: &Status, global: &Global, terminal: &Terminal) -> Outcome {
     let paths = target::find(global, args.file.as_deref())?;
     let admin = target::control(&paths).timeout(Duration::from_secs(10));
-    let answer = crate::runtime()?.block_on(admin.get("/site"));
+    let (answer, now) = crate::runtime()?.block_on(async { tokio::join!(admin.get("/site"), now(&paths)) });
     let status = match answer {
-        Ok(status) => status,
+        Ok(mut status) => {
+            status["now"] = now;
+            status
+        }
         Err(error) => {
             if terminal.json {
                 terminal
@@ -30,6 +40,21 @@ pub(crate) fn run(args: &Status, global: &Global, terminal: &Terminal) -> Outcom
     Ok(ExitCode::from(if status["ready"] == true { OK } else { FAILED }))
 }
 
+/// How the site fares, as the monitor's recordings say; null where it does not
+/// answer quickly: nothing waits for it.
+async fn now(paths: &Paths) -> Value {
+    let asked = async {
+        let monitor = Monitor::find(paths, SOON).await.ok()?;
+        let (qps, errors, p99) = tokio::join!(
+            monitor.value("site:qps"),
+            monitor.value("site:errors:ratio"),
+            monitor.value("site:latency:p99")
+        );
+        Some(json!({ "qps": qps, "error_ratio": errors, "p99_seconds": p99 }))
+    };
+    tokio::time::timeout(SOON, asked).await.ok().flatten().unwrap_or_default()
+}
+
 fn text(value: &Value) -> String {
     match value {
         Value::String(text) => escape(text),
@@ -38,7 +63,7 @@ fn text(value: &Value) -> String {
     }
 }
 
-fn list(value: &Value) -> &[Value] {
+pub(crate) fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
@@ -56,7 +81,7 @@ fn draw(status: &Value, terminal: &Terminal) {
     let line = &status["line"];
     let up = |good: bool, word: &str| mark(terminal, good, word);
 
-    row(terminal, "clients", &format!("{} connections", count(&status["edge"]["connections"])));
+    row(terminal, "clients", &clients(status, terminal));
     arrow(terminal);
     let bans = match status["bans"].as_u64() {
         Some(0) | None => "no bans".to_owned(),
@@ -109,13 +134,12 @@ fn draw(status: &Value, terminal: &Terminal) {
         }
     }
     terminal.line("");
-    let firing = list(&status["monitor"]["firing"]);
+    let firing = top::firing(status);
+    let pending = list(&status["monitor"]["alerts"]).iter().filter(|a| a["state"] == "pending").count();
+    let pending = if pending > 0 { format!(", {pending} pending") } else { String::new() };
     let alerts = match firing.len() {
-        0 => terminal.paint(Style::Good, "no alert fires"),
-        n => terminal.paint(
-            Style::Bad,
-            format!("{n} alerts fire: {}", firing.iter().map(text).collect::<Vec<_>>().join(", ")),
-        ),
+        0 => terminal.paint(Style::Good, format!("no alert fires{pending}")),
+        n => terminal.paint(Style::Bad, format!("{n} firing: {}{pending}", firing.join(", "))),
     };
     row(
         terminal,
@@ -128,6 +152,23 @@ fn draw(status: &Value, terminal: &Terminal) {
     if let Some(trouble) = status["trouble"].as_str() {
         terminal.line(format!("  {} {}", terminal.paint(Style::Bad, "trouble"), escape(trouble)));
     }
+}
+
+/// Connections, and the golden signals where the monitor tells.
+fn clients(status: &Value, terminal: &Terminal) -> String {
+    let mut parts = Vec::new();
+    if let Some(qps) = status["now"]["qps"].as_f64() {
+        parts.push(format!("{} requests/s", show::number(qps)));
+    }
+    if let Some(ratio) = status["now"]["error_ratio"].as_f64() {
+        let style = if ratio >= 0.01 { Style::Bad } else { Style::Good };
+        parts.push(terminal.paint(style, format!("{} errors", show::percent(ratio))));
+    }
+    if let Some(p99) = status["now"]["p99_seconds"].as_f64() {
+        parts.push(format!("p99 {}", show::seconds(p99)));
+    }
+    parts.push(format!("{} connections", count(&status["edge"]["connections"])));
+    parts.join("  ")
 }
 
 fn row(terminal: &Terminal, what: &str, detail: &str) {
@@ -143,9 +184,9 @@ fn mark(terminal: &Terminal, good: bool, word: &str) -> String {
     terminal.paint(style, format!("{sign} {word:<4}"))
 }
 
-fn count(value: &Value) -> String {
+pub(crate) fn count(value: &Value) -> String {
     match value {
-        Value::Number(n) => n.to_string(),
+        Value::Number(n) => format!("{:.0}", n.as_f64().unwrap_or_default()),
         Value::Object(map) => map.values().filter_map(Value::as_u64).sum::<u64>().to_string(),
         _ => "0".to_owned(),
     }

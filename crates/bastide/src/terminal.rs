@@ -3,6 +3,7 @@
 use crate::args::Color;
 use role::Fault;
 use serde::Serialize;
+use std::cell::Cell;
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 
@@ -20,6 +21,7 @@ pub(crate) struct Terminal {
     err_color: bool,
     /// Data as JSON.
     pub(crate) json: bool,
+    gone: Cell<bool>,
 }
 
 /// A colour's SGR parameters (ECMA-48 §8.3.117); meaning is never in colour alone.
@@ -61,12 +63,8 @@ impl Terminal {
             out_color: wanted(std::io::stdout().is_terminal()),
             err_color: wanted(std::io::stderr().is_terminal()),
             json,
+            gone: Cell::new(false),
         }
-    }
-
-    /// Whether standard output takes colours.
-    pub(crate) fn colored(&self) -> bool {
-        self.out_color
     }
 
     /// Whether standard error takes colours.
@@ -86,7 +84,14 @@ impl Terminal {
 
     /// A line of data. Whoever reads it may go away early: that is no error of ours.
     pub(crate) fn line(&self, text: impl Display) {
-        let _ = writeln!(std::io::stdout().lock(), "{text}");
+        if writeln!(std::io::stdout().lock(), "{text}").is_err() {
+            self.gone.set(true);
+        }
+    }
+
+    /// Whether what is printed still reaches somebody.
+    pub(crate) fn is_read(&self) -> bool {
+        !self.gone.get()
     }
 
     /// A line beside the data.
