@@ -128,7 +128,8 @@ fn ctrl_c_drains_stops_everything_and_a_second_one_stops_at_once() {
     });
     let pid = rustix::process::Pid::from_raw(up.id() as i32).expect("a pid");
     rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("interrupted");
+    let rest: Vec<String> = said.map_while(Result::ok).collect();
     let status = up.wait().expect("it ends");
-    assert!(status.success(), "{status:?}");
+    assert!(status.success(), "{status:?} {rest:?}");
     assert!(!site.run_dir().join("supervisor.sock").exists());
 }

@@ -34,7 +34,8 @@ fn a_stopped_replica_gets_no_reads_and_comes_back() {
     let site = Site::shop(|text| text);
     site.up();
     let pid = site.pid("database.main/1");
-    signal(pid, "STOP");
+    // The postmaster and all its children: a machine that hangs.
+    signal(&family(pid), "STOP");
     eventually("it is taken out", Duration::from_secs(30), || {
         (member(&site, "main/1")["up"] == false).then_some(())
     });
@@ -43,7 +44,34 @@ fn a_stopped_replica_gets_no_reads_and_comes_back() {
         ada.add(count);
         assert_eq!(ada.cart_count(), count);
     }
-    signal(pid, "CONT");
+    signal(&family(pid), "CONT");
+    eventually("it is back", Duration::from_secs(30), || {
+        (member(&site, "main/1")["up"] == true).then_some(())
+    });
+}
+
+#[test]
+fn a_lagging_replica_gets_no_reads_until_it_has_caught_up() {
+    let site = Site::shop(|text| text);
+    site.up();
+    on_member(&site, 1, "SELECT pg_wal_replay_pause()");
+    let ada = Customer::new(&site, "ada");
+    for count in 1..=10 {
+        ada.add(count);
+        assert_eq!(ada.cart_count(), count, "a paused replica is never asked for what it lacks");
+    }
+    // Behind by more than `max_lag`, it takes no reads at all.
+    eventually("it is taken out", Duration::from_secs(30), || {
+        ada.request("/cart/update", &[("product", "1"), ("quantity", "1")]);
+        let member = member(&site, "main/1");
+        (member["up"] == false && member["why"].as_str().is_some_and(|why| why.contains("max_lag")))
+            .then_some(())
+    });
+    eventually("the page shows the lag", Duration::from_secs(30), || {
+        ada.request("/cart/update", &[("product", "1"), ("quantity", "1")]);
+        site.value("bastide_database_replica_lag_seconds{member=\"main/1\"}").filter(|lag| *lag > 2.0)
+    });
+    on_member(&site, 1, "SELECT pg_wal_replay_resume()");
     eventually("it is back", Duration::from_secs(30), || {
         (member(&site, "main/1")["up"] == true).then_some(())
     });
@@ -78,7 +106,41 @@ fn the_primary_is_killed_again_and_again_and_no_acknowledged_order_is_lost() {
     }
 }
 
-fn signal(pid: i32, name: &str) {
-    let done = std::process::Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
+/// Runs a statement on a member of `main`, as its superuser, through its Unix socket.
+fn on_member(site: &Site, number: usize, sql: &str) {
+    let book = std::fs::read_to_string(site.state_dir().join("book.json")).expect("the book");
+    let book: Value = serde_json::from_str(&book).expect("JSON");
+    let password = book["passwords"]["database.main/superuser"].as_str().expect("the superuser's password");
+    let port = book["ports"][format!("database.main/{number}")].as_u64().expect("the member's port");
+    let output = std::process::Command::new("psql")
+        .env("PGPASSWORD", password)
+        .args([
+            "--no-psqlrc",
+            "--username",
+            "postgres",
+            "--dbname",
+            "postgres",
+            "--port",
+            &port.to_string(),
+            "--command",
+            sql,
+        ])
+        .arg("--host")
+        .arg(site.run_dir().join("database.main"))
+        .output()
+        .expect("psql runs");
+    assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A process and its children.
+fn family(pid: i32) -> Vec<i32> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let children = children.split_ascii_whitespace().filter_map(|child| child.parse().ok());
+    std::iter::once(pid).chain(children).collect()
+}
+
+fn signal(pids: &[i32], name: &str) {
+    let pids = pids.iter().map(i32::to_string);
+    let done = std::process::Command::new("kill").arg(format!("-{name}")).args(pids).status();
     assert!(done.expect("kill runs").success());
 }

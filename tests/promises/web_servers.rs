@@ -37,6 +37,7 @@ fn a_rolling_restart_costs_no_request() {
     let site = Site::shop(|text| text);
     site.up();
     let load = Load::start(&site.url(), &site.root_pem(), "/product/3", 8, Duration::from_millis(2));
+    eventually("the load flows", Duration::from_secs(20), || (load.so_far().ok() > 100).then_some(()));
     let before = (site.pid("app/1"), site.pid("app/2"));
     site.edit(|text| text.replace("instances = 2", "instances = 2\nenv = { SHOP_NOTE = \"new\" }"));
     let said = site.ok(&["reload"]);
