@@ -1,8 +1,8 @@
 //! What is wrong is said with its cause and its remedy, and what runs goes on.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::net::TcpListener;
-use std::process::Output;
+use std::process::{Child, ChildStderr, ExitStatus, Output};
 use testkit::site::Site;
 
 fn said(output: &Output) -> String {
@@ -119,17 +119,64 @@ fn a_second_up_of_a_running_site_says_so() {
 }
 
 #[test]
-fn ctrl_c_drains_stops_everything_and_a_second_one_stops_at_once() {
+fn ctrl_c_stops_everything() {
     let site = Site::empty();
     small(&site, "");
-    let mut up = site.up_in_foreground();
-    testkit::site::eventually("ready", std::time::Duration::from_secs(60), || {
-        (site.status()["ready"] == true).then_some(())
-    });
-    let pid = rustix::process::Pid::from_raw(up.id() as i32).expect("a pid");
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("interrupted");
-    let rest: Vec<String> = said.map_while(Result::ok).collect();
-    let status = up.wait().expect("it ends");
-    assert!(status.success(), "{status:?} {rest:?}");
+    let mut up = Foreground::ready(&site);
+    up.interrupt();
+    assert!(up.ends().success(), "{}", site.logs());
     assert!(!site.run_dir().join("supervisor.sock").exists());
+}
+
+#[test]
+fn a_second_ctrl_c_stops_at_once() {
+    let site = Site::empty();
+    // A web server that ignores SIGTERM, and a limit that nobody waits for.
+    site.write("stubborn", "#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 1; done\n");
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(site.path("stubborn"), executable).expect("its mode");
+    small(
+        &site,
+        "\n[pool.app]\nrun = \"./stubborn\"\nstop_timeout = \"1h\"\n\n[[route]]\npath = \"/app\"\npool = \"app\"\n",
+    );
+    let mut up = Foreground::ready(&site);
+    let stubborn = site.pid("app/1");
+    up.interrupt();
+    assert!(up.says("stopping"), "{}", site.logs());
+    up.interrupt();
+    assert!(up.ends().success(), "{}", site.logs());
+    assert!(!std::path::Path::new(&format!("/proc/{stubborn}")).exists(), "it is gone");
+}
+
+/// `bastide up` in the foreground.
+struct Foreground {
+    up: Child,
+    lines: Lines<BufReader<ChildStderr>>,
+}
+
+impl Foreground {
+    /// Waits until it says so itself: before that, Ctrl-C interrupts a start.
+    fn ready(site: &Site) -> Self {
+        let mut up = site.up_in_foreground();
+        let lines = BufReader::new(up.stderr.take().expect("its standard error")).lines();
+        let mut started = Self { up, lines };
+        assert!(started.says("ready"), "{}", site.logs());
+        started
+    }
+
+    /// Whether a line begins with `word`, sooner or later.
+    fn says(&mut self, word: &str) -> bool {
+        self.lines.by_ref().map_while(Result::ok).any(|line| line.starts_with(word))
+    }
+
+    fn interrupt(&self) {
+        let pid = rustix::process::Pid::from_raw(self.up.id() as i32).expect("a pid");
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("interrupted");
+    }
+
+    fn ends(&mut self) -> ExitStatus {
+        // Read to its end, or a full pipe would hold it.
+        self.lines.by_ref().for_each(drop);
+        self.up.wait().expect("it ends")
+    }
 }
