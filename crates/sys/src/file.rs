@@ -14,7 +14,8 @@ pub const NOFOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
 /// content or the new, never a part: a temporary file beside it, synced,
 /// renamed, its directory synced.
 pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
+    // A bare name's parent is the empty path, which nothing opens.
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().ok_or_else(|| io::Error::other("the path names no file"))?;
     let mut temporary = PathBuf::from(folder);
     temporary.push(format!(".{}.{:x}.new", name.to_string_lossy(), crate::random::u64()));
