@@ -64,7 +64,7 @@ fn a_lagging_replica_gets_no_reads_until_it_has_caught_up() {
     eventually("it is taken out", Duration::from_secs(30), || {
         ada.request("/cart/update", &[("product", "1"), ("quantity", "1")]);
         let member = member(&site, "main/1");
-        (member["up"] == false && member["why"].as_str().is_some_and(|why| why.contains("max_lag")))
+        (member["takes"] == "nothing" && member["why"].as_str().is_some_and(|why| why.contains("max_lag")))
             .then_some(())
     });
     eventually("the page shows the lag", Duration::from_secs(30), || {
@@ -73,7 +73,7 @@ fn a_lagging_replica_gets_no_reads_until_it_has_caught_up() {
     });
     on_member(&site, 1, "SELECT pg_wal_replay_resume()");
     eventually("it is back", Duration::from_secs(30), || {
-        (member(&site, "main/1")["up"] == true).then_some(())
+        (member(&site, "main/1")["takes"] == "reads").then_some(())
     });
 }
 
