@@ -1,10 +1,13 @@
 //! What Bastide promises, tried on the real binary, a real PostgreSQL, real
 //! sockets. Each test has a site, ports and folders of its own.
 
+mod alerts;
 mod bad_input;
 mod browser;
+mod command_line;
 mod counters;
 mod database;
+mod firewall;
 mod kill_nine;
 mod reload;
 mod shop;
