@@ -92,7 +92,9 @@ pub(crate) fn version(program: &Path, arguments: &[&str]) -> String {
     let Ok(output) = Command::new(program).args(arguments).output() else { return "?".to_owned() };
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text).into_owned();
-    text.lines().find(|line| !line.trim().is_empty()).unwrap_or("?").trim().to_owned()
+    let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("?").trim();
+    // Envoy begins with its own path.
+    line.strip_prefix(&program.display().to_string()).unwrap_or(line).trim().to_owned()
 }
 
 /// Where `name` is on this machine.
