@@ -96,9 +96,12 @@ fn all(rules: &[&Value], terminal: &Terminal) {
             terminal.paint(style(&state), &state),
             text(rule, "name"),
             text(&rule["labels"], "severity"),
-            show::span((hold * 1e3) as u64),
-            show::clip(&text(rule, "query"), 90),
+            if hold > 0.0 { show::span((hold * 1e3) as u64) } else { "at once".to_owned() },
+            text(rule, "query"),
         ]);
     }
-    table.print(terminal);
+    let room = terminal.columns().unwrap_or(usize::MAX);
+    for line in table.lines(terminal) {
+        terminal.line(show::clip(&line, room));
+    }
 }

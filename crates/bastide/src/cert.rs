@@ -74,7 +74,7 @@ fn certificate(certificate: &Value, terminal: &Terminal) {
     terminal.line(format!("  serial    {}", text(certificate, "serial")));
     terminal.line(format!("  ends      {}", ends(certificate["not_after_s"].as_u64().unwrap_or_default())));
     if let Some(renew) = certificate["renew_at_s"].as_u64() {
-        terminal.line(format!("  renewed   {}", show::date_time(renew * 1_000)));
+        terminal.line(format!("  renewal   {}", show::date_time(renew * 1_000)));
     }
 }
 

@@ -12,6 +12,9 @@ use std::process::ExitCode;
 mod machine;
 mod running;
 
+/// Where what is said of a check begins.
+const INDENT: usize = 18;
+
 /// How a check went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -115,19 +118,16 @@ fn report(checks: &[Check], terminal: &Terminal) {
         }));
         return;
     }
+    let room = terminal.columns().unwrap_or(100).saturating_sub(INDENT).max(40);
     for check in checks {
         let (name, style) = word(check.state);
-        terminal.line(format!(
-            "{} {:<12} {}",
-            terminal.paint(style, format!("{name:<4}")),
-            check.what,
-            check.said.replace('\n', "\n                  ")
-        ));
-        if let Some(hint) = &check.hint {
-            for (i, line) in show::wrap(hint, 72).into_iter().enumerate() {
-                terminal
-                    .line(format!("                  {}{line}", if i == 0 { "hint: " } else { "      " }));
-            }
+        let mut first = format!("{} {:<12} ", terminal.paint(style, format!("{name:<4}")), check.what);
+        for line in check.said.lines().flat_map(|line| show::wrap(line, room)) {
+            terminal.line(format!("{first}{line}"));
+            first = " ".repeat(INDENT);
+        }
+        for (i, line) in check.hint.iter().flat_map(|hint| show::wrap(hint, room - 6)).enumerate() {
+            terminal.line(format!("{:INDENT$}{}{line}", "", if i == 0 { "hint: " } else { "      " }));
         }
     }
     terminal.note(format!(

@@ -109,6 +109,11 @@ fn of_site(paths: &Paths, what: &str, found: &mut Vec<Found>) -> Result<(), Faul
     found.extend(rule.cloned().map(Found::Rule));
     for (kind, state) in status.iter().flat_map(parts).filter(|(_, state)| state["name"] == what) {
         let mine = |event: &Value| ["server", "member", "process"].iter().any(|key| event[*key] == what);
+        // A web server is a process, too: its events are told once.
+        if found.iter().any(|f| matches!(f, Found::Part { .. })) {
+            found.push(Found::Part { kind, state: state.clone(), events: Vec::new() });
+            continue;
+        }
         let mut last = events::newest(&events::event_log(paths), &format!("\"{what}\""), EVENTS, mine)?;
         last.reverse();
         found.push(Found::Part { kind, state: state.clone(), events: last });

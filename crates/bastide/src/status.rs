@@ -123,7 +123,12 @@ fn draw(status: &Value, terminal: &Terminal) {
             let good = member["up"] == true;
             let lag =
                 member["lag_seconds"].as_f64().map_or(String::new(), |lag| format!("  {lag:.1} s behind"));
-            let why = if good { String::new() } else { format!("  {}", text(&member["why"])) };
+            let spared = good && member["role"] == "replica" && member["takes"] != "reads";
+            let why = match (good, spared) {
+                (true, false) => String::new(),
+                (true, true) => terminal.paint(Style::Warn, format!("  no reads: {}", text(&member["why"]))),
+                (false, _) => format!("  {}", text(&member["why"])),
+            };
             terminal.line(format!(
                 "    {} {:<14} {:<22} {}{lag}{why}",
                 up(good, if good { "up" } else { "down" }),

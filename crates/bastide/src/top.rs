@@ -188,9 +188,16 @@ impl Picture {
             terminal.paint(Style::Dim, show::time(self.at_ms, self.at_ms)),
         )];
         out.push(self.golden(terminal));
-        let room = columns.saturating_sub(20).clamp(10, 60);
         let top = self.chart.iter().flatten().copied().fold(0.0, f64::max);
-        out.push(format!("5 min  {}  peak {}", show::sparkline(&self.chart, room), show::number(top)));
+        let edge = &status["edge"];
+        let beside = format!(
+            "peak {}  {} in flight  {} connections",
+            show::number(top),
+            count(&edge["in_flight"]),
+            count(&edge["connections"])
+        );
+        let room = columns.saturating_sub(show::width(&beside) + 10).clamp(10, 60);
+        out.push(format!("5 min  {}  {beside}", show::sparkline(&self.chart, room)));
         out.push(String::new());
         out.extend(self.servers(terminal));
         out.extend(self.members(terminal));
@@ -215,13 +222,11 @@ impl Picture {
             _ => errors,
         };
         format!(
-            "{} requests/s  {errors} errors  p50 {}  p95 {}  p99 {}  {} in flight  {} connections",
+            "{} requests/s  {errors} errors  p50 {}  p95 {}  p99 {}",
             terminal.paint(Style::Bold, told(get("qps"), show::number)),
             told(get("p50_seconds"), show::seconds),
             told(get("p95_seconds"), show::seconds),
             told(get("p99_seconds"), show::seconds),
-            count(&self.status["edge"]["in_flight"]),
-            count(&self.status["edge"]["connections"]),
         )
     }
 
@@ -518,6 +523,7 @@ mod tests {
         for expected in [
             "shop  not ready  r3  https://localhost/",
             "12.5 requests/s  2.00 % errors  p50 -",
+            "peak 12.5  1 in flight  2 connections",
             "app/1   ● up     12.5",
             "app/2   ○ down",
             "refused",

@@ -123,7 +123,8 @@ fn rule(matched: &Value, terminal: &Terminal) {
             field("became", &end, terminal);
         }
     }
-    field("operator", &get("operator"), terminal);
+    // It comes from a rule file, where a backslash is written once.
+    field("operator", &get("operator").replace("\\\\", "\\"), terminal);
     let part = get("matched");
     field(
         "matched",
