@@ -103,6 +103,7 @@ domains    = ["localhost"]
 tls        = {{ cert = "certificate.pem", key = "key.pem" }}
 listen     = {{ https = "127.0.0.1:{tls}", http = "127.0.0.1:{plain}" }}
 plain_http = "serve"
+access_log = false
 workers    = 1
 
 [pool.app]

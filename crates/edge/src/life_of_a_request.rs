@@ -62,6 +62,9 @@ pub(crate) async fn answer(
             {
                 connection.worker.edge.refused(exchange.client, refusal, &parts);
             }
+            if let Answer::Blocked(_, id) = answer {
+                exchange.waf = Some(id);
+            }
             let lines = headers::lines(&parts);
             let kind = page_kind(&headers::request_head(&parts, &lines));
             answer.response(kind, &exchange.request_id, http1)

@@ -42,6 +42,11 @@ table! {
     optional public_https_port: u16, in 1..=65535;
     why "a firewall or container maps another port to ours"; example "public_https_port = 443";
 
+    /// Whether each request is written to the access log, a line of JSON in the site's state directory. The
+    /// monitor counts requests without it.
+    default access_log: bool = true;
+    why "the disk is slow or small, or nothing about visitors may be kept"; example "access_log = false";
+
     /// Worker threads of the edge; 0 is one for each processor that the process may use.
     default workers: u16 = defaults::WORKERS, in 0..=256;
     why "the edge shares its processors with programs that must not wait for it"; example "workers = 2";

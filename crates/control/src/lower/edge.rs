@@ -47,7 +47,7 @@ impl Lowering<'_> {
             waf,
             limits: self.limits(),
             timeouts: self.timeouts(),
-            access_log: Some(AccessLog {
+            access_log: site.access_log.value.then(|| AccessLog {
                 path: in_state(self.facts.paths, "log/access.jsonl"),
                 rotate_at: ACCESS_LOG_SIZE,
                 keep: ACCESS_LOG_KEEP,

@@ -86,7 +86,8 @@ impl Lowering<'_> {
     /// Our own access log, then those of the file.
     fn logs(&self) -> Vec<Log> {
         let own = in_state(self.facts.paths, "log/access.jsonl");
-        let mut logs = vec![Log { name: "edge".to_owned(), path: own, format: site::LogFormat::Bastide }];
+        let own = Log { name: "edge".to_owned(), path: own, format: site::LogFormat::Bastide };
+        let mut logs: Vec<Log> = self.config.site.access_log.value.then_some(own).into_iter().collect();
         for log in self.config.monitor.logs.iter() {
             let path = self.inputs.resolve(&log.path.value.0);
             let file_name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());

@@ -24,6 +24,10 @@ async fn attacks_are_blocked_with_an_id_that_leads_to_the_event() {
     let origin = Origin::echo().await;
     let mut site = settings(&[origin.address]);
     site.waf = Some(rules(Mode::Block));
+    let logs = tempfile::tempdir().unwrap();
+    let access = logs.path().join("access.jsonl");
+    site.access_log =
+        Some(site::AccessLog { path: access.clone(), rotate_at: base::Bytes(1 << 20), keep: 2 });
     let mut free = to_pool("/free/*", "app");
     free.waf = false;
     site.routes.routes.insert(0, free);
@@ -50,10 +54,9 @@ async fn attacks_are_blocked_with_an_id_that_leads_to_the_event() {
         if expected == 403 {
             let id = answer.split("<code>").nth(1).unwrap().split('<').next().unwrap();
             let log = edge.folder.path().join("log/events.jsonl");
-            wait_for("the event is written", async || {
-                std::fs::read_to_string(&log).unwrap_or_default().contains(id)
-            })
-            .await;
+            for (what, file) in [("the event is written", &log), ("the access log leads to it", &access)] {
+                wait_for(what, async || std::fs::read_to_string(file).unwrap_or_default().contains(id)).await;
+            }
         }
     }
     for (verdict, count) in [("block", 3.0), ("pass", 2.0), ("detect", 0.0)] {
