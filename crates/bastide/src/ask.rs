@@ -1,5 +1,6 @@
 //! Asking the monitor's HTTP API, as a browser or Grafana would.
 
+use crate::target;
 use control::paths::Paths;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
@@ -25,6 +26,9 @@ impl Monitor {
     pub(crate) async fn find(paths: &Paths, timeout: Duration) -> Result<Self, Fault> {
         let socket = paths.socket("monitor");
         let status = Admin::new(&socket).timeout(timeout).get("/status").await.map_err(|error| {
+            if let Some(fault) = target::denied(paths, "monitor") {
+                return fault;
+            }
             let fault = Fault::new(format!("the monitor of site `{}` does not answer: {error}", paths.site));
             if paths.socket("control").exists() {
                 fault.hint("`bastide logs monitor` may say why; `bastide status` shows the site")

@@ -33,6 +33,9 @@ pub(crate) fn run(command: &Database, global: &Global, terminal: &Terminal) -> O
 fn ask(paths: &Paths) -> Result<Value, Fault> {
     let socket = paths.socket("database");
     crate::runtime()?.block_on(Admin::new(&socket).timeout(PATIENCE).get("/status")).map_err(|error| {
+        if let Some(fault) = target::denied(paths, "database") {
+            return fault;
+        }
         let fault =
             Fault::new(format!("the database router of site `{}` does not answer: {error}", paths.site));
         match paths.socket("control").exists() {

@@ -3,6 +3,7 @@
 use crate::Outcome;
 use crate::args::{File, Global};
 use crate::show;
+use crate::target;
 use crate::terminal::{FAILED, OK, Style, Terminal};
 use control::compile::{self, Refusal};
 use control::paths::Paths;
@@ -87,6 +88,11 @@ pub(crate) fn run(args: &File, global: &Global, terminal: &Terminal) -> Outcome 
     machine::look(site.as_ref(), checked.as_ref(), paths.as_ref(), status.is_some(), &mut checks);
     match (&paths, &status) {
         (Some(paths), Some(status)) => running::look(paths, status, &mut checks),
+        (Some(paths), None) if target::denied(paths, "control").is_some() => checks.push(Check::warn(
+            "running",
+            "another user runs the site: how it fares is not known",
+            "run it as the user that ran `bastide up`, or as root",
+        )),
         (Some(paths), None) if paths.socket("control").exists() => checks.push(Check::fail(
             "control",
             format!("`{}` is there, but nobody answers", paths.socket("control").display()),

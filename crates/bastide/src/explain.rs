@@ -59,6 +59,10 @@ pub(crate) fn run(args: &Explain, global: &Global, terminal: &Terminal) -> Outco
     if found.is_empty() {
         let fault = Fault::new(format!("nothing here is called `{}`", escape(what)));
         return Err(match paths {
+            Ok(paths) if target::denied(&paths, "control").is_some() => fault.hint(format!(
+                "only the file's keys, metrics and ready-made alerts were looked at: another user runs site `{}`",
+                paths.site
+            )),
             Ok(paths) => fault.hint(format!(
                 "it may be a key (`pool.instances`), a metric, an alert, a server (`app/1`), a process, or an id of a request or WAF event of site `{}`",
                 paths.site

@@ -5,6 +5,7 @@ use crate::args::Global;
 use control::paths::Paths;
 use role::Fault;
 use role::client::{Admin, Error};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 /// The paths of the site that is meant.
@@ -48,8 +49,20 @@ pub(crate) fn control(paths: &Paths) -> Admin {
     Admin::new(&paths.socket("control"))
 }
 
+/// The fault of someone who may not ask a role of a site that another user runs.
+pub(crate) fn denied(paths: &Paths, role: &str) -> Option<Fault> {
+    let refused = UnixStream::connect(paths.socket(role)).err()?;
+    (refused.kind() == std::io::ErrorKind::PermissionDenied).then(|| {
+        Fault::new(format!("you may not ask `{role}` of site `{}`: another user runs it", paths.site))
+            .hint("run it as the user that ran `bastide up`, or as root")
+    })
+}
+
 /// What a role's or control's refusal means to the operator.
 pub(crate) fn explain(paths: &Paths, error: Error) -> Fault {
+    if let (Error::Unreachable { .. }, Some(fault)) = (&error, denied(paths, "control")) {
+        return fault;
+    }
     match error {
         Error::Unreachable { .. } if !paths.socket("control").exists() => {
             Fault::new(format!("site `{}` is not up", paths.site)).hint("`bastide up FILE` starts it")

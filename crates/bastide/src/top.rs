@@ -17,7 +17,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{IsTerminal, Read, Write};
 use std::process::ExitCode;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::MissedTickBehavior;
 
 /// A part that does not answer within this is shown as not answering.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -80,47 +81,79 @@ async fn watch(args: &Top, paths: &Paths, terminal: &Terminal) -> Outcome {
         }
         return Ok(ExitCode::from(if picture.status["ready"] == true { OK } else { FAILED }));
     }
-    let on = |kind| signal(kind).map_err(|e| Fault::new(format!("cannot listen for signals: {e}")));
-    let (mut int, mut term, mut hup) =
-        (on(SignalKind::interrupt())?, on(SignalKind::terminate())?, on(SignalKind::hangup())?);
+    let mut stop = Stop::new()?;
     // The first picture before the screen changes: an error stays readable.
-    let mut picture = Picture::take(paths).await;
-    if let Err(fault) = picture {
-        return Err(fault);
-    }
+    let mut picture = Ok(Picture::take(paths).await?);
     let screen = Screen::open();
     let mut every = tokio::time::interval(args.every.duration());
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     every.tick().await;
     loop {
-        let (rows, columns) = screen.as_ref().map_or((usize::MAX, usize::MAX), Screen::size);
-        let lines = match &picture {
-            Ok(picture) => picture.lines(terminal, columns),
-            Err(fault) => vec![terminal.paint(Style::Bad, "the site does not answer"), fault.to_string()],
-        };
-        match &screen {
-            Some(_) => Screen::draw(&lines, rows, columns),
-            None => {
-                lines.iter().for_each(|line| terminal.line(line));
-                terminal.line("");
-                if !terminal.is_read() {
-                    return Ok(ExitCode::SUCCESS);
-                }
-            }
+        show(&picture, screen.as_deref(), terminal);
+        if !terminal.is_read() {
+            return Ok(ExitCode::SUCCESS);
         }
-        let quit = async {
-            match &screen {
-                Some(screen) => screen.quit().await,
+        let next = async {
+            every.tick().await;
+            Picture::take(paths).await
+        };
+        picture = tokio::select! {
+            picture = next => picture,
+            () = stop.wait(screen.as_deref()) => return Ok(ExitCode::SUCCESS),
+        };
+    }
+}
+
+/// On the screen where there is one, otherwise picture after picture.
+fn show(picture: &Result<Picture, Fault>, screen: Option<&Screen>, terminal: &Terminal) {
+    let (rows, columns) = screen.map_or((usize::MAX, usize::MAX), Screen::size);
+    let lines = match picture {
+        Ok(picture) => picture.lines(terminal, columns),
+        Err(fault) => {
+            let mut lines = vec![terminal.paint(Style::Bad, "the site does not answer")];
+            lines.extend(fault.to_string().lines().map(str::to_owned));
+            lines
+        }
+    };
+    match screen {
+        Some(_) => Screen::draw(&lines, rows, columns),
+        None => {
+            lines.iter().for_each(|line| terminal.line(line));
+            terminal.line("");
+        }
+    }
+}
+
+/// What ends the watching: Ctrl-C, SIGTERM, the end of the terminal, `q`.
+struct Stop {
+    int: Signal,
+    term: Signal,
+    hup: Signal,
+}
+
+impl Stop {
+    fn new() -> Result<Self, Fault> {
+        let on = |kind| signal(kind).map_err(|e| Fault::new(format!("cannot listen for signals: {e}")));
+        Ok(Self {
+            int: on(SignalKind::interrupt())?,
+            term: on(SignalKind::terminate())?,
+            hup: on(SignalKind::hangup())?,
+        })
+    }
+
+    async fn wait(&mut self, screen: Option<&Screen>) {
+        let key = async {
+            match screen {
+                Some(screen) => screen.keys.notified().await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            _ = every.tick() => {}
-            () = quit => return Ok(ExitCode::SUCCESS),
-            _ = int.recv() => return Ok(ExitCode::SUCCESS),
-            _ = term.recv() => return Ok(ExitCode::SUCCESS),
-            _ = hup.recv() => return Ok(ExitCode::SUCCESS),
+            () = key => {}
+            _ = self.int.recv() => {}
+            _ = self.term.recv() => {}
+            _ = self.hup.recv() => {}
         }
-        picture = Picture::take(paths).await;
     }
 }
 
@@ -451,12 +484,8 @@ impl Screen {
         Some(screen)
     }
 
-    async fn quit(&self) {
-        self.keys.notified().await;
-    }
-
-    #[allow(clippy::unused_self)]
-    fn size(self: &std::sync::Arc<Self>) -> (usize, usize) {
+    /// Rows and columns.
+    fn size(&self) -> (usize, usize) {
         match rustix::termios::tcgetwinsize(std::io::stdout()) {
             Ok(size) if size.ws_row > 0 && size.ws_col > 0 => (size.ws_row.into(), size.ws_col.into()),
             _ => (24, 80),
