@@ -7,6 +7,7 @@ mod browser;
 mod command_line;
 mod counters;
 mod database;
+mod documents;
 mod firewall;
 mod kill_nine;
 mod reload;
