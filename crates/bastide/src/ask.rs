@@ -14,6 +14,9 @@ use std::time::Duration;
 /// An answer's body, at most.
 const MAX_BODY: usize = 64 << 20;
 
+/// Saying where it listens takes the monitor no longer than this.
+const FIND: Duration = Duration::from_secs(5);
+
 /// The monitor's page and API.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Monitor {
@@ -25,7 +28,8 @@ impl Monitor {
     /// Where it listens, as it says itself on its admin socket.
     pub(crate) async fn find(paths: &Paths, timeout: Duration) -> Result<Self, Fault> {
         let socket = paths.socket("monitor");
-        let status = Admin::new(&socket).timeout(timeout).get("/status").await.map_err(|error| {
+        let soon = timeout.min(FIND);
+        let status = Admin::new(&socket).timeout(soon).get("/status").await.map_err(|error| {
             if let Some(fault) = target::denied(paths, "monitor") {
                 return fault;
             }

@@ -85,7 +85,8 @@ pub(crate) fn run(args: &File, global: &Global, terminal: &Terminal) -> Outcome 
         Some(paths) => crate::runtime()?.block_on(running::status(paths)),
         None => None,
     };
-    machine::look(site.as_ref(), checked.as_ref(), paths.as_ref(), status.is_some(), &mut checks);
+    let is_up = status.is_some() || paths.as_ref().is_some_and(|paths| target::listens(paths, "control"));
+    machine::look(site.as_ref(), checked.as_ref(), paths.as_ref(), is_up, &mut checks);
     match (&paths, &status) {
         (Some(paths), Some(status)) => running::look(paths, status, &mut checks),
         (Some(paths), None) if target::denied(paths, "control").is_some() => checks.push(Check::warn(

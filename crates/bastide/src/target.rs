@@ -58,6 +58,14 @@ pub(crate) fn denied(paths: &Paths, role: &str) -> Option<Fault> {
     })
 }
 
+/// Whether somebody has a role's socket open, whether or not they answer.
+pub(crate) fn listens(paths: &Paths, role: &str) -> bool {
+    match UnixStream::connect(paths.socket(role)) {
+        Ok(_) => true,
+        Err(error) => error.kind() == std::io::ErrorKind::PermissionDenied,
+    }
+}
+
 /// What a role's or control's refusal means to the operator.
 pub(crate) fn explain(paths: &Paths, error: Error) -> Fault {
     if let (Error::Unreachable { .. }, Some(fault)) = (&error, denied(paths, "control")) {

@@ -220,17 +220,12 @@ impl Picture {
             text(&status["urls"], "site"),
             terminal.paint(Style::Dim, show::time(self.at_ms, self.at_ms)),
         )];
-        out.push(self.golden(terminal));
-        let top = self.chart.iter().flatten().copied().fold(0.0, f64::max);
-        let edge = &status["edge"];
-        let beside = format!(
-            "peak {}  {} in flight  {} connections",
-            show::number(top),
-            count(&edge["in_flight"]),
-            count(&edge["connections"])
-        );
-        let room = columns.saturating_sub(show::width(&beside) + 10).clamp(10, 60);
-        out.push(format!("5 min  {}  {beside}", show::sparkline(&self.chart, room)));
+        match self.numbers.is_empty() && self.chart.is_empty() {
+            true => {
+                out.push(terminal.paint(Style::Warn, "the monitor does not answer: there are no numbers"))
+            }
+            false => out.extend(self.signals(terminal, columns)),
+        }
         out.push(String::new());
         out.extend(self.servers(terminal));
         out.extend(self.members(terminal));
@@ -241,6 +236,20 @@ impl Picture {
             out.extend(self.events.iter().map(|event| events::event_line(event, self.at_ms, terminal)));
         }
         out
+    }
+
+    /// The golden signals, and their last minutes.
+    fn signals(&self, terminal: &Terminal, columns: usize) -> Vec<String> {
+        let top = self.chart.iter().flatten().copied().fold(0.0, f64::max);
+        let edge = &self.status["edge"];
+        let beside = format!(
+            "peak {}  {} in flight  {} connections",
+            show::number(top),
+            count(&edge["in_flight"]),
+            count(&edge["connections"])
+        );
+        let room = columns.saturating_sub(show::width(&beside) + 10).clamp(10, 60);
+        vec![self.golden(terminal), format!("5 min  {}  {beside}", show::sparkline(&self.chart, room))]
     }
 
     /// The golden signals in one line.

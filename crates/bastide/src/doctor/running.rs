@@ -53,7 +53,7 @@ fn processes(status: &Value, checks: &mut Vec<Check>) {
         checks.push(Check::warn(
             "process",
             format!(
-                "`{name}` was restarted {} times, last: {}",
+                "`{name}` ended by itself and was restarted, {} so far; last: {}",
                 text(process, "restarts"),
                 text(process, "last_end")
             ),
