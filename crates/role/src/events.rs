@@ -79,7 +79,12 @@ fn write_lines(path: PathBuf, lines: Receiver<Vec<u8>>, dropped: &Counter) {
 /// folder's set-group-ID bit gives it the roles' group).
 fn open(path: &Path) -> Option<File> {
     let open = |new: bool| {
-        OpenOptions::new().append(true).create_new(new).mode(0o660).custom_flags(sys::file::NOFOLLOW).open(path)
+        OpenOptions::new()
+            .append(true)
+            .create_new(new)
+            .mode(0o660)
+            .custom_flags(sys::file::NOFOLLOW)
+            .open(path)
     };
     match open(false) {
         Ok(file) => Some(file),
