@@ -104,6 +104,23 @@ fn what_later_versions_bring_is_refused_clearly() {
 }
 
 #[test]
+fn a_postgresql_that_will_not_start_is_said_with_its_own_words() {
+    let site = Site::empty();
+    small(
+        &site,
+        "\n[database.main]\nlisten = \"127.0.0.1:0\"\nsettings = { shared_buffers = \"nonsense\" }\n",
+    );
+    let output = site.run(&["up", "--detach", "--timeout", "60"]);
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("database.main/0") && said.contains("shared_buffers") && said.contains("hint:"),
+        "{said}"
+    );
+    assert!(!site.run_dir().join("supervisor.sock").exists(), "nothing is left behind");
+}
+
+#[test]
 fn a_second_up_of_a_running_site_says_so() {
     let site = Site::empty();
     small(&site, "");

@@ -9,6 +9,7 @@ mod counters;
 mod database;
 mod documents;
 mod firewall;
+mod full_disk;
 mod kill_nine;
 mod reload;
 mod shop;

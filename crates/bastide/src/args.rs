@@ -387,7 +387,6 @@ fn duration(text: &str) -> Result<Millis, String> {
 
 fn net(text: &str) -> Result<IpNet, String> {
     control::compile::parse_net(text)
-        .ok_or_else(|| "write an address or a network: `203.0.113.9`, `2001:db8::/32`".to_owned())
 }
 
 fn event_id(text: &str) -> Result<EventId, String> {
@@ -484,6 +483,9 @@ pub(crate) struct Supervisor {
     /// Logs
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: PathBuf,
+    /// Also start the helper that speaks to the kernel's firewall
+    #[arg(long)]
+    pub(crate) firewall: bool,
 }
 
 #[cfg(test)]

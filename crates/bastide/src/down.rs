@@ -41,7 +41,7 @@ pub(crate) async fn stop(paths: &Paths, now: bool) -> Result<bool, Fault> {
         if !paths.run_dir.join("processes.json").exists() {
             return Ok(false);
         }
-        crate::up::start_supervisor(paths)?;
+        crate::up::start_supervisor(paths, false)?;
         crate::up::wait_for_supervisor(paths).await?;
         order(paths).await?;
     }

@@ -5,12 +5,11 @@ use crate::args::{File, Global};
 use crate::check;
 use crate::target;
 use crate::terminal::{FAILED, Style, Terminal};
-use control::compile::Refusal;
+use control::compile::{Checked, Refusal};
 use control::paths::Paths;
 use role::Fault;
 use role::client::Error;
 use serde_json::{Value, json};
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,10 +17,17 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(900);
 
 pub(crate) fn run(args: &File, global: &Global, terminal: &Terminal) -> Outcome {
-    let paths = target::find(global, Some(&args.file))?;
-    let Some(applied) = crate::runtime()?.block_on(apply(&paths, &args.file, terminal))? else {
-        return Ok(ExitCode::from(FAILED));
+    // Read and checked here: whoever types the command may read more than control may.
+    let checked = match control::compile::check(&args.file) {
+        Ok(checked) => checked,
+        Err(refusal) => return refused(refusal, terminal),
     };
+    check::print(&checked.warnings, terminal);
+    let paths = match &global.site {
+        Some(name) => Paths::of(name)?,
+        None => Paths::of(&checked.name)?,
+    };
+    let applied = crate::runtime()?.block_on(apply(&paths, &checked))?;
     if terminal.json {
         terminal.print_json(&applied);
     } else {
@@ -30,16 +36,10 @@ pub(crate) fn run(args: &File, global: &Global, terminal: &Terminal) -> Outcome 
     Ok(ExitCode::from(if applied["trouble"].is_null() { 0 } else { FAILED }))
 }
 
-/// Sends the file to control. `None` where it was refused and its diagnostics were printed.
-pub(crate) async fn apply(paths: &Paths, file: &Path, terminal: &Terminal) -> Result<Option<Value>, Fault> {
-    // Read and checked here: whoever types the command may read more than control may.
-    let checked = match control::compile::check(file) {
-        Ok(checked) => checked,
-        Err(refusal) => return refused(refusal, terminal),
-    };
-    check::print(&checked.warnings, terminal);
+/// Sends a file, with all that was read for it, to control.
+pub(crate) async fn apply(paths: &Paths, checked: &Checked) -> Result<Value, Fault> {
     match target::control(paths).timeout(PATIENCE).post("/apply", &checked.inputs).await {
-        Ok(applied) => Ok(Some(applied)),
+        Ok(applied) => Ok(applied),
         Err(Error::Refused { errors, .. }) => {
             Err(Fault::new(format!("{}\nwhat runs is unchanged", errors.join("\n"))))
         }
@@ -47,11 +47,10 @@ pub(crate) async fn apply(paths: &Paths, file: &Path, terminal: &Terminal) -> Re
     }
 }
 
-fn refused(refusal: Refusal, terminal: &Terminal) -> Result<Option<Value>, Fault> {
+fn refused(refusal: Refusal, terminal: &Terminal) -> Outcome {
     if terminal.json {
-        terminal.print_json(
-            &json!({ "ok": false, "errors": refusal.messages(), "diagnostics": refusal.diagnostics }),
-        );
+        let (errors, diagnostics) = (refusal.messages(), &refusal.diagnostics);
+        terminal.print_json(&json!({ "ok": false, "errors": errors, "diagnostics": diagnostics }));
     } else {
         check::print(&refusal.diagnostics, terminal);
     }
@@ -59,7 +58,7 @@ fn refused(refusal: Refusal, terminal: &Terminal) -> Result<Option<Value>, Fault
         Some(fault) => Err(fault),
         None => {
             terminal.note(format!("{}; what runs is unchanged", check::count(&refusal.diagnostics)));
-            Ok(None)
+            Ok(ExitCode::from(FAILED))
         }
     }
 }

@@ -125,7 +125,8 @@ fn alone<T: Serialize + Send + Sync + 'static>(
     file: &Path,
     part: fn(Site) -> Result<T, Fault>,
 ) -> Result<(Revision<T>, PathBuf, PathBuf), Fault> {
-    let paths = Paths::of(&compile::site_name(file)?)?;
+    // Directories of its own: what root makes here must not stand in the way of a later `up`.
+    let paths = Paths::of(&format!("{}.{name}", compile::site_name(file)?))?;
     crate::up::prepare_directories(&paths, false)?;
     if paths.socket(name).exists() && std::os::unix::net::UnixStream::connect(paths.socket(name)).is_ok() {
         return Err(Fault::new(format!("the {name} of site `{}` runs already", paths.site))
@@ -250,7 +251,7 @@ fn supervisor(args: &Supervisor) -> Outcome {
         std::env::current_exe().map_err(|e| Fault::new(format!("cannot find this program: {e}")))?;
     let site = args.run_dir.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let paths = Paths { site, state_dir: args.state_dir.clone(), run_dir: args.run_dir.clone() };
-    let first = control::first_processes(&program, &paths, sys::user::is_root());
+    let first = control::first_processes(&program, &paths, args.firewall && sys::user::is_root());
     let settings = supervise::Settings {
         run_dir: args.run_dir.clone(),
         state_dir: args.state_dir.clone(),

@@ -155,7 +155,8 @@ fn draw(status: &Value, terminal: &Terminal) {
         terminal.line(format!("  {} {}", terminal.paint(Style::Warn, "waiting for"), text(why)));
     }
     if let Some(trouble) = status["trouble"].as_str() {
-        terminal.line(format!("  {} {}", terminal.paint(Style::Bad, "trouble"), escape(trouble)));
+        let lines: Vec<String> = trouble.lines().map(escape).collect();
+        terminal.line(format!("  {} {}", terminal.paint(Style::Bad, "trouble"), lines.join("\n  ")));
     }
 }
 
@@ -198,6 +199,9 @@ pub(crate) fn count(value: &Value) -> String {
 }
 
 fn process(terminal: &Terminal, status: &Value, name: &str) -> String {
+    if status["processes"].is_null() {
+        return terminal.paint(Style::Warn, "? unknown");
+    }
     let found = list(&status["processes"]).iter().find(|p| p["name"] == name);
     let running = found.is_some_and(|p| p["state"] == "running");
     mark(terminal, running, if running { "up" } else { "down" })

@@ -8,7 +8,7 @@
 use crate::args::{Global, Up};
 use crate::terminal::{FAILED, Style, Terminal};
 use crate::{Outcome, check, down, reload, target};
-use control::compile::{self, Refusal};
+use control::compile::{self, Checked, Refusal};
 use control::paths::Paths;
 use control::supervisor::{self, Order, orders};
 use role::Fault;
@@ -22,7 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 pub(crate) fn run(args: &Up, global: &Global, terminal: &Terminal) -> Outcome {
     let began = Instant::now();
-    let checked = match compile::check(&args.file) {
+    let mut checked = match compile::check(&args.file) {
         Ok(checked) => checked,
         Err(Refusal { fault: Some(fault), .. }) => return Err(fault),
         Err(refusal) => {
@@ -32,47 +32,52 @@ pub(crate) fn run(args: &Up, global: &Global, terminal: &Terminal) -> Outcome {
         }
     };
     check::print(&checked.warnings, terminal);
-    if let Some(why) = checked.not_here {
+    if let Some(why) = checked.not_here.take() {
         return Err(why);
     }
     let paths = target::find(global, Some(&args.file))?;
-    crate::runtime()?.block_on(bring_up(args, &paths, &checked.summary, began, terminal))
+    crate::runtime()?.block_on(bring_up(args, &paths, &checked, began, terminal))
 }
 
-async fn bring_up(args: &Up, paths: &Paths, summary: &str, began: Instant, terminal: &Terminal) -> Outcome {
+async fn bring_up(
+    args: &Up,
+    paths: &Paths,
+    checked: &Checked,
+    began: Instant,
+    terminal: &Terminal,
+) -> Outcome {
     let progress = Progress::new(terminal);
-    progress.step("file", summary);
+    progress.step("file", &checked.summary);
     if orders::ask(&paths.run_dir, &Order::List).await.is_ok() {
         return Err(Fault::new(format!("site `{}` is up already", paths.site))
             .hint("`bastide reload` applies a changed file; `bastide status` shows the site; `bastide down` stops it"));
     }
     prepare_directories(paths, true)?;
     let adopting = paths.run_dir.join("processes.json").exists();
-    start_supervisor(paths)?;
+    start_supervisor(paths, checked.firewall.apply)?;
     wait_for_supervisor(paths).await?;
     progress
         .step("supervisor", if adopting { "took over what an earlier one left running" } else { "started" });
 
     let mut interrupted = Interrupts::new()?;
     let outcome = tokio::select! {
-        outcome = become_ready(args, paths, &progress, terminal) => outcome,
+        outcome = become_ready(args, paths, checked, &progress, terminal) => outcome,
         () = interrupted.wait() => Err(Fault::new("interrupted")),
     };
     match outcome {
-        Ok(Some(status)) => {
+        Ok(status) => {
             progress.ready(&status, began.elapsed());
             if args.detach {
                 return Ok(ExitCode::SUCCESS);
             }
         }
         // What an earlier supervisor left running goes on; what we started is stopped again.
-        Ok(None) | Err(_) if !adopting => {
+        Err(fault) if adopting => return Err(fault),
+        Err(fault) => {
             progress.step("stopping", "what was started");
             down::stop(paths, false).await?;
-            return outcome.map(|_| ExitCode::from(FAILED));
+            return Err(fault);
         }
-        Ok(None) => return Ok(ExitCode::from(FAILED)),
-        Err(fault) => return Err(fault),
     }
     terminal.note(terminal.paint_err(Style::Dim, "Ctrl-C stops the site; with `--detach` it stays up"));
     tokio::select! {
@@ -91,23 +96,26 @@ async fn bring_up(args: &Up, paths: &Paths, summary: &str, began: Instant, termi
     Ok(ExitCode::SUCCESS)
 }
 
-/// Applies the file and waits until all of it answers. `None` where the file was refused.
+/// Applies the file and waits until all of it answers, or until something plainly never will.
 async fn become_ready(
     args: &Up,
     paths: &Paths,
+    checked: &Checked,
     progress: &Progress<'_>,
     terminal: &Terminal,
-) -> Result<Option<Value>, Fault> {
+) -> Result<Value, Fault> {
     let deadline = Instant::now() + Duration::from_secs(args.timeout);
     let admin = target::control(paths).timeout(Duration::from_secs(5));
     while admin.get("/ready").await.is_err() {
-        if Instant::now() > deadline.min(Instant::now() + Duration::from_secs(args.timeout)) {
-            return Err(Fault::new("control did not start")
+        let failing = control_keeps_ending(paths).await;
+        if failing.is_some() || Instant::now() > deadline {
+            let why = failing.unwrap_or_else(|| "it does not answer".to_owned());
+            return Err(Fault::new(format!("control did not start: {why}"))
                 .hint(format!("its log is `{}`", paths.logs().join("control.log").display())));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let Some(applied) = reload::apply(paths, &args.file, terminal).await? else { return Ok(None) };
+    let applied = reload::apply(paths, checked).await?;
     if let Some(trouble) = applied["trouble"].as_str() {
         terminal.warn(trouble);
     }
@@ -115,21 +123,32 @@ async fn become_ready(
     loop {
         let status = admin.get("/site").await.unwrap_or(Value::Null);
         if status["ready"] == true {
-            return Ok(Some(status));
+            return Ok(status);
         }
         progress.waiting(&status);
-        if Instant::now() > deadline {
-            return Err(not_ready(&status, args.timeout, paths));
+        let hopeless = status["failing"].as_array().is_some_and(|list| !list.is_empty());
+        if hopeless || Instant::now() > deadline {
+            let after =
+                if hopeless { "and will not be".to_owned() } else { format!("after {} s", args.timeout) };
+            return Err(not_ready(&status, &after, paths));
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
-fn not_ready(status: &Value, seconds: u64, paths: &Paths) -> Fault {
+/// How control ended last, where it was started again and again.
+async fn control_keeps_ending(paths: &Paths) -> Option<String> {
+    let list = control::status::processes(paths).await?;
+    let process =
+        list.iter().find(|p| p.name == "control" && p.restarts >= control::status::GIVES_UP_AFTER)?;
+    Some(control::status::why_away(process))
+}
+
+fn not_ready(status: &Value, after: &str, paths: &Paths) -> Fault {
     let waiting: Vec<&str> =
         status["waiting_for"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let why = if waiting.is_empty() { "control does not answer".to_owned() } else { waiting.join("\n  ") };
-    Fault::new(format!("the site was not ready after {seconds} s:\n  {why}"))
+    Fault::new(format!("the site is not ready {after}:\n  {why}"))
         .hint(format!("the logs are in `{}`", paths.logs().display()))
 }
 
@@ -217,7 +236,10 @@ fn add_user(name: &str) -> Result<(), Fault> {
 }
 
 /// Starts the supervisor in a session of its own, its output in the log.
-pub(crate) fn start_supervisor(paths: &Paths) -> Result<(), Fault> {
+///
+/// `firewall` starts the helper that speaks to the kernel's, too; one that an earlier supervisor
+/// started is adopted whatever is said here.
+pub(crate) fn start_supervisor(paths: &Paths, firewall: bool) -> Result<(), Fault> {
     let program =
         std::env::current_exe().map_err(|e| Fault::new(format!("cannot find this program: {e}")))?;
     let log_path = paths.logs().join("supervisor.log");
@@ -233,7 +255,8 @@ pub(crate) fn start_supervisor(paths: &Paths) -> Result<(), Fault> {
         .args(["run", "supervisor", "--run-dir"])
         .arg(&paths.run_dir)
         .arg("--state-dir")
-        .arg(&paths.state_dir);
+        .arg(&paths.state_dir)
+        .args(firewall.then_some("--firewall"));
     command.stdin(Stdio::null()).stdout(log).stderr(errors).process_group(0).current_dir("/");
     // It outlives us; its remains are init's.
     command.spawn().map(drop).map_err(|e| Fault::new(format!("cannot start the supervisor: {e}")))

@@ -123,8 +123,9 @@ impl Admin {
     }
 
     async fn unban(&self, request: &Request) -> Response {
-        let Some(net) = request.param("net").and_then(compile::parse_net) else {
-            return Response::error(StatusCode::BAD_REQUEST, "`net` is not an address or network");
+        let net = match compile::parse_net(request.param("net").unwrap_or_default()) {
+            Ok(net) => net,
+            Err(why) => return Response::error(StatusCode::BAD_REQUEST, why),
         };
         let removed =
             self.0.bans.lock().unwrap_or_else(PoisonError::into_inner).remove(net, sys::clock::now_ms());

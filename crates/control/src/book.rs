@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use sys::file::Staged;
 
 /// Ports are chosen here: below the kernel's range for outgoing connections
 /// (32768 to 60999), so that none of those takes one while its owner is away.
@@ -104,14 +105,22 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Fault> {
 
 /// Writes a JSON file whole, 0600.
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Fault> {
+    stage_json(path, value)?.commit().map_err(|e| cannot_write(path, &e))
+}
+
+/// Writes a JSON file's next content beside it, 0600.
+pub fn stage_json(path: &Path, value: &impl Serialize) -> Result<Staged, Fault> {
     let text = serde_json::to_vec_pretty(value).map_err(|e| Fault::new(e.to_string()))?;
-    sys::file::write_atomic(path, &text, 0o600).map_err(|e| {
-        let fault = Fault::new(format!("cannot write `{}`: {e}", path.display()));
-        match e.kind() {
-            std::io::ErrorKind::StorageFull => fault.hint("the disk is full; free some space and try again"),
-            _ => fault,
-        }
-    })
+    Staged::write(path, &text, 0o600).map_err(|e| cannot_write(path, &e))
+}
+
+/// What it means that a file cannot be written.
+pub fn cannot_write(path: &Path, error: &std::io::Error) -> Fault {
+    let fault = Fault::new(format!("cannot write `{}`: {error}", path.display()));
+    match error.kind() {
+        std::io::ErrorKind::StorageFull => fault.hint("the disk is full; free some space and try again"),
+        _ => fault,
+    }
 }
 
 #[cfg(test)]

@@ -155,14 +155,14 @@ pub fn plan(file: &Path) -> Result<Planned, Refusal> {
     let facts =
         Facts { paths: Some(&paths), program: &program, running: &known, now_ms: sys::clock::now_ms() };
     let (compiled, config) = compile_config(&shown(file), &inputs, &mut book, &facts)?;
-    let current = committed.as_ref().map(|c| &c.revision.site);
+    let current = committed.as_ref().map(|c| (&c.revision.site, &c.firewall));
     let machines = config.machines.iter().map(|machine| {
         let parts = machine.runs.iter().map(|part| config::read::Text::text(&part.value)).collect();
         (format!("{} ({})", machine.name.value, machine.address.value), parts)
     });
     Ok(Planned {
         current: committed.as_ref().map(|c| c.revision.id),
-        changes: plan::changes(current, &compiled.site),
+        changes: plan::changes(current, (&compiled.site, &compiled.firewall)),
         machines: machines.collect(),
         warnings: compiled.warnings,
     })
@@ -214,11 +214,20 @@ pub fn hash(site: &Site) -> String {
 }
 
 /// An address or network as people write it.
-pub fn parse_net(text: &str) -> Option<IpNet> {
-    text.parse::<IpNet>()
-        .ok()
-        .or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from))
-        .map(|net| net.trunc())
+pub fn parse_net(text: &str) -> Result<IpNet, String> {
+    if let Ok(ip) = text.parse::<std::net::IpAddr>() {
+        return Ok(IpNet::from(base::net::canonical(ip)));
+    }
+    let wrong = || format!("`{text}` is no address or network: write `203.0.113.9` or `2001:db8::/32`");
+    let net: IpNet = text.parse().map_err(|_| wrong())?;
+    // One of the two was not meant, and the wider one may ban many.
+    match net.trunc() == net {
+        true => Ok(net),
+        false => Err(format!(
+            "`{text}` is an address within `{}`: write the network, or the address alone",
+            net.trunc()
+        )),
+    }
 }
 
 fn summary(config: &Config) -> String {

@@ -30,11 +30,11 @@ use site::{ProcessSpec, UserClass};
 use std::path::Path;
 
 /// What the supervisor starts by itself: control, which then says what else.
-/// As root there is also the helper that speaks to the kernel's firewall.
-pub fn first_processes(program: &Path, paths: &Paths, root: bool) -> Vec<ProcessSpec> {
+/// Where the file asks for the kernel's firewall, and root runs it, also the helper that speaks to it.
+pub fn first_processes(program: &Path, paths: &Paths, firewall: bool) -> Vec<ProcessSpec> {
     let process = |name| lower::processes::role_process(program, Some(paths), name, 0, Millis(10_000));
     let mut first = vec![process("control")];
-    if root {
+    if firewall {
         first.push(ProcessSpec { user: UserClass::Privileged, ..process("privileged") });
     }
     first

@@ -6,7 +6,7 @@
 //! process was restarted.
 
 use crate::bans::Bans;
-use crate::book::{Book, read_json, write_json};
+use crate::book::{Book, cannot_write, read_json, stage_json};
 use crate::compile::{self, Facts, Refusal};
 use crate::inputs::Inputs;
 use crate::paths::Paths;
@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use site::{Revision, Site};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use sys::file::Staged;
 
 /// What control starts with.
 #[derive(Debug)]
@@ -38,6 +39,7 @@ pub struct Committed {
     /// What was made of it.
     pub revision: Revision<Site>,
     /// What the firewall of each machine follows from.
+    #[serde(default)]
     pub firewall: compile::FirewallPlan,
 }
 
@@ -132,23 +134,28 @@ impl Control {
         book.save()?;
 
         // What differs?
-        let changes = plan::changes(before.as_ref().map(|c| &c.revision.site), &compiled.site);
+        let old = before.as_ref().map(|c| (&c.revision.site, &c.firewall));
+        let changes = plan::changes(old, (&compiled.site, &compiled.firewall));
         let id = RevisionId(before.as_ref().map_or(0, |c| c.revision.id.0) + 1);
         let hash = compile::hash(&compiled.site);
         let mut revision = Revision { id, hash, made_at_ms: facts.now_ms, site: compiled.site };
         revision.site.monitor.line.revision = id.to_string();
 
-        // Every role agrees, or nothing changes.
-        let old_site = before.as_ref().map(|c| &c.revision.site);
-        let changed = publish::publish(&self.paths, old_site, &revision).await.map_err(|errors| {
-            let refusal = Refusal::from(Fault::new(errors.join("\n")));
-            self.refused(&before, &refusal);
-            refusal
-        })?;
-        let site = revision.site.clone();
+        // It is on disk before anybody follows it; every role agrees, or nothing changes.
         let committed = Committed { file: inputs.file.clone(), revision, firewall: compiled.firewall };
+        let staged = stage_json(&committed_path(&self.paths), &committed)
+            .map_err(Refusal::from)
+            .inspect_err(|refusal| self.refused(&before, refusal))?;
+        let old_site = before.as_ref().map(|c| &c.revision.site);
+        let changed =
+            publish::publish(&self.paths, old_site, &committed.revision).await.map_err(|errors| {
+                let refusal = Refusal::from(Fault::new(errors.join("\n")));
+                self.refused(&before, &refusal);
+                refusal
+            })?;
+        let site = committed.revision.site.clone();
         let summary = changes.iter().map(Change::to_string).collect::<Vec<_>>().join("; ");
-        self.commit(committed, &summary)?;
+        self.commit(staged, committed, &summary)?;
 
         // The kernel's firewall and the edge's bans follow; then the processes that
         // run with an older command, one at a time.
@@ -186,16 +193,18 @@ impl Control {
         next.hash = compile::hash(&next.site);
         next.made_at_ms = now_ms;
         next.site.monitor.line.revision = next.id.to_string();
-        publish::publish(&self.paths, Some(&before), next)
+        let staged = stage_json(&committed_path(&self.paths), &committed)?;
+        publish::publish(&self.paths, Some(&before), &committed.revision)
             .await
             .map_err(|errors| Fault::new(errors.join("\n")))?;
-        self.commit(committed, "the internal certificate was renewed")
+        self.commit(staged, committed, "the internal certificate was renewed")
     }
 
     /// Keeps what the roles have agreed on.
-    fn commit(&self, committed: Committed, why: &str) -> Result<(), Fault> {
+    fn commit(&self, staged: Staged, committed: Committed, why: &str) -> Result<(), Fault> {
         let id = committed.revision.id;
-        write_json(&committed_path(&self.paths), &committed)?;
+        let path = committed_path(&self.paths);
+        staged.commit().map_err(|e| cannot_write(&path, &e))?;
         *self.committed.lock().unwrap_or_else(PoisonError::into_inner) = Some(committed);
         self.registry.counter(&base::names::CONTROL_REVISIONS).with(&["committed"]).inc();
         self.events.emit(Event::Revision { revision: id, committed: true, why: why.to_owned() });

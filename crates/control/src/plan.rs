@@ -1,5 +1,6 @@
 //! What a revision changes, for `plan`, `reload` and the event log. Pure.
 
+use crate::compile::FirewallPlan;
 use serde::Serialize;
 use serde_json::Value;
 use site::Site;
@@ -45,9 +46,14 @@ impl fmt::Display for Change {
 type Inventory = BTreeMap<(u8, String), Value>;
 
 /// The changes from one site to the next, in the order of the journey.
-pub fn changes(current: Option<&Site>, next: &Site) -> Vec<Change> {
-    let before = current.map(inventory).unwrap_or_default();
-    let after = inventory(next);
+pub fn changes(current: Option<(&Site, &FirewallPlan)>, next: (&Site, &FirewallPlan)) -> Vec<Change> {
+    let all = |(site, firewall): (&Site, &FirewallPlan)| {
+        let mut all = inventory(site);
+        all.extend(openings(firewall));
+        all
+    };
+    let before = current.map(all).unwrap_or_default();
+    let after = all(next);
     let mut keys: Vec<&(u8, String)> = before.keys().chain(after.keys()).collect();
     keys.sort();
     keys.dedup();
@@ -61,6 +67,16 @@ pub fn changes(current: Option<&Site>, next: &Site) -> Vec<Change> {
         Some(Change { action, what: key.1.clone(), detail })
     };
     keys.into_iter().filter_map(change).collect()
+}
+
+/// Whether the kernel's firewall is ours, and what its allow-list lets through.
+fn openings(plan: &FirewallPlan) -> Inventory {
+    let allow = plan.settings.allow.iter().map(|entry| {
+        let from = entry.from.map_or(String::new(), |net| format!(" from {net}"));
+        ((3, format!("firewall allow {}/{}{from}", entry.ports, entry.protocol.as_str())), Value::Null)
+    });
+    let applied = plan.apply.then(|| ((3, "firewall in the kernel".to_owned()), Value::Null));
+    allow.chain(applied).collect()
 }
 
 fn inventory(site: &Site) -> Inventory {

@@ -85,7 +85,9 @@ pub async fn ask(run_dir: &Path, request: &Request) -> Result<Response, String> 
     match tokio::time::timeout(Duration::from_secs(10), exchange).await {
         Ok(Ok(Response::Failed { what, hint })) => Err(format!("{what}\n  hint: {hint}")),
         Ok(Ok(response)) => Ok(response),
-        Ok(Err(error)) => Err(format!("the firewall's helper does not answer: {error}")),
+        Ok(Err(error)) => Err(format!(
+            "the firewall's helper does not answer: {error}\n  hint: it is started where the file says `apply = true` when root brings the site up: `bastide down`, then `bastide up`"
+        )),
         Err(_) => Err("the firewall's helper does not answer within 10 s".to_owned()),
     }
 }

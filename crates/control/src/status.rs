@@ -7,6 +7,8 @@ use role::client::Admin;
 use serde_json::{Value, json};
 use site::Site;
 use std::collections::HashSet;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -70,16 +72,17 @@ impl Control {
         }
         waiting.extend(servers_down(&edge.0));
         waiting.extend(members_down(&database.0));
-        for process in list.iter().flatten().filter(|p| p.pid.is_none()) {
-            let end = process.last_end.as_deref().unwrap_or("starting");
-            waiting.push(format!("process {}: {} ({end})", process.name, process.state));
-        }
+        let away: Vec<&ProcessReport> = list.iter().flatten().filter(|p| p.pid.is_none()).collect();
+        waiting.extend(away.iter().map(|process| why_away(process)));
+        let failing: Vec<&str> =
+            away.iter().filter(|p| p.restarts >= GIVES_UP_AFTER).map(|p| p.name.as_str()).collect();
         json!({
             "site": self.paths.site,
             "file": committed.file,
             "revision": { "id": committed.revision.id, "hash": committed.revision.hash, "made_at_ms": committed.revision.made_at_ms },
             "ready": waiting.is_empty(),
             "waiting_for": waiting,
+            "failing": failing,
             "trouble": trouble,
             "urls": urls(site),
             "line": site.monitor.line,
@@ -92,6 +95,34 @@ impl Control {
             "run_dir": self.paths.run_dir,
         })
     }
+}
+
+/// A process that ended by itself so often has a cause that time does not cure.
+pub const GIVES_UP_AFTER: u64 = 5;
+/// Of a log's end so much is looked at, and of a line so much is shown.
+const LOG_TAIL: u64 = 8 << 10;
+const LOG_LINE: usize = 300;
+
+/// How a process that does not run ended, and what it said last.
+pub fn why_away(process: &ProcessReport) -> String {
+    let end = process.last_end.as_deref().unwrap_or("starting");
+    let said = last_words(&process.log).map_or(String::new(), |line| format!(": {line}"));
+    format!("process {}: {} ({end}){said}", process.name, process.state)
+}
+
+/// The last complaint in a log's end, or else its last line.
+fn last_words(log: &Path) -> Option<String> {
+    let mut file = std::fs::File::open(log).ok()?;
+    let size = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(size.saturating_sub(LOG_TAIL))).ok()?;
+    let mut bytes = Vec::new();
+    file.take(LOG_TAIL).read_to_end(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let complains =
+        |line: &&str| ["FATAL", "PANIC", "error:", "ERROR", "cannot"].iter().any(|word| line.contains(word));
+    let line = lines().rfind(complains).or_else(|| lines().next_back())?;
+    Some(line.chars().filter(|c| !c.is_control()).take(LOG_LINE).collect())
 }
 
 /// Where a person or program finds the site's parts.
@@ -139,4 +170,28 @@ fn members_down(database: &Value) -> Vec<String> {
             format!("database {}: {}", m["name"].as_str().unwrap_or("?"), m["why"].as_str().unwrap_or("down"))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_words_of_a_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("x.log");
+        assert_eq!(last_words(&log), None);
+        let cases = [
+            ("", None),
+            ("starting\n\n", Some("starting")),
+            ("FATAL: no\nbye\n", Some("FATAL: no")),
+            ("error: old\nfine\nerror: new\n  hint: x\n", Some("error: new")),
+        ];
+        for (text, expected) in cases {
+            std::fs::write(&log, text).unwrap();
+            assert_eq!(last_words(&log).as_deref(), expected, "{text:?}");
+        }
+        std::fs::write(&log, "x".repeat(100_000)).unwrap();
+        assert_eq!(last_words(&log).unwrap().len(), LOG_LINE);
+    }
 }

@@ -104,6 +104,8 @@ fn derive(role: &Role, others: &[&Machine], policy: &mut Policy) {
         }
     };
     match role {
+        // An edge on loopback alone is nobody's.
+        Role::Edge { ports } if ports.is_empty() => {}
         Role::Edge { ports } => policy.site.push(Opening {
             protocol: Protocol::Tcp,
             ports: ranges(ports),
@@ -252,6 +254,13 @@ pub(crate) mod tests {
         let machines = vec![Machine { name: "here".into(), addresses: vec![], roles }];
         let policy = policy(&Settings::default(), &Topology { machines }, "here").unwrap();
         assert_eq!(openings(&policy.site), ["443 tcp < anyone"]);
+        let hidden = vec![Machine {
+            name: "here".into(),
+            addresses: vec![],
+            roles: vec![Role::Edge { ports: vec![] }],
+        }];
+        let nothing = super::policy(&Settings::default(), &Topology { machines: hidden }, "here").unwrap();
+        assert!(nothing.site.is_empty());
         assert_eq!((policy.peers.len(), policy.allow.len(), policy.never_banned.len()), (0, 0, 0));
     }
 

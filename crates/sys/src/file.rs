@@ -34,6 +34,41 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     result
 }
 
+/// A file's next content, whole on the disk beside it: what is left to do needs
+/// no space, so that a disk that fills up meanwhile changes nothing.
+#[derive(Debug)]
+pub struct Staged {
+    next: PathBuf,
+    path: PathBuf,
+}
+
+impl Staged {
+    /// Writes the next content beside `path`.
+    pub fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<Self> {
+        let mut next = path.as_os_str().to_owned();
+        next.push(".next");
+        let next = PathBuf::from(next);
+        write_atomic(&next, content, mode)?;
+        Ok(Self { next, path: path.to_owned() })
+    }
+
+    /// Puts it in place.
+    pub fn commit(self) -> io::Result<()> {
+        fs::rename(&self.next, &self.path)?;
+        match self.path.parent() {
+            Some(folder) if folder != Path::new("") => File::open(folder)?.sync_all(),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // After a commit it is not there any more.
+        let _ = fs::remove_file(&self.next);
+    }
+}
+
 /// Makes a directory and those above it, the last with `mode`; one that exists
 /// keeps what it has.
 pub fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
@@ -77,6 +112,18 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         assert!(write_atomic(&folder.path().join("no/such"), b"", 0o600).is_err());
+    }
+
+    #[test]
+    fn what_is_staged_is_seen_only_when_committed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        write_atomic(&path, b"one", 0o600).unwrap();
+        drop(Staged::write(&path, b"two", 0o600).unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        Staged::write(&path, b"two", 0o600).unwrap().commit().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 pub const THIS_MACHINE: &str = "this";
 
 /// `[firewall]` and the machines.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FirewallPlan {
     /// Whether the policy is put into this machine's kernel: as root, where the file asks for it.
     pub apply: bool,
