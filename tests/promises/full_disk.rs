@@ -56,6 +56,7 @@ fn a_full_disk_refuses_changes_and_leaves_what_runs() {
     assert!(site.get("/").contains("small"), "what runs is as it was");
     assert_eq!(site.status()["revision"], revision);
 
+    drop(file);
     std::fs::remove_file(&ballast).expect("room again");
     site.ok(&["reload"]);
     assert_ne!(site.status()["revision"], revision);
