@@ -7,7 +7,7 @@
 //! start at once, and start before the database does.
 //!
 //! It never acknowledges an order before its transaction has committed, never
-//! places one order twice (see [`checkout`]), and never keeps anything of a
+//! places one order twice (see `checkout.rs`), and never keeps anything of a
 //! visitor in its own memory.
 //!
 //! Limits: forms of 16 KB, 99 of a product in a cart, 10 database connections
