@@ -1,4 +1,4 @@
-//! How a key is declared: once, as a small document, by [`table!`].
+//! How a key is declared: once, as a small document, by `table!`.
 //!
 //! From one declaration come the field of the typed configuration, the reader
 //! with its messages, the JSON schema and the reference. Adding a key is adding

@@ -4,7 +4,7 @@
 //! value keeps its place, or into all that is wrong with it at once. Each key is
 //! declared once, under [`keys`], as a small document: type, default, range,
 //! meaning, reason, example. The reader, its messages, the JSON schema
-//! ([`schema`]) and the reference ([`reference`]) all come from that declaration.
+//! ([`schema`]) and the reference ([`reference()`]) all come from that declaration.
 //!
 //! It does no I/O: the caller reads the file. It never looks at what the file
 //! points to: paths, globs, secrets, PromQL and rules are checked by `control`,

@@ -57,7 +57,7 @@ impl From<String> for Wrong {
     }
 }
 
-/// A table whose keys [`crate::declare::table!`] declares.
+/// A table whose keys `declare::table!` declares.
 pub trait Table: Value {
     /// Its documentation.
     const DOC: &'static TableDoc;
