@@ -1,7 +1,7 @@
 //! What a member says of itself, whether to believe it, how far a replica is
 //! behind, and which one gets a read.
 
-use crate::position::Need;
+use crate::position::{Need, before_header};
 use base::{Lsn, Millis};
 use std::collections::VecDeque;
 
@@ -88,8 +88,9 @@ const HISTORY_STEP_MS: u64 = 200;
 const HISTORY_LENGTH: usize = 3_000;
 
 impl LagTracker {
-    /// The primary was at `lsn` at `at_ms`.
+    /// The primary's insert position was `lsn` at `at_ms`.
     pub fn primary_at(&mut self, at_ms: u64, lsn: Lsn) {
+        let lsn = before_header(lsn);
         self.seen_ms = self.seen_ms.max(at_ms);
         let several = self.history.len() > 1;
         match self.history.back_mut() {
@@ -117,7 +118,7 @@ impl LagTracker {
         Millis(self.history.get(first_beyond).map_or(0, |(at, _)| self.seen_ms.saturating_sub(*at)))
     }
 
-    /// The highest position of the primary seen.
+    /// The highest position of the primary seen, as [`before_header`] gives it.
     pub fn highest(&self) -> Lsn {
         self.history.back().map_or(Lsn(0), |(_, lsn)| *lsn)
     }
@@ -224,6 +225,15 @@ mod tests {
         for (replayed, lag) in [(40, 0), (39, 5_000), (20, 5_000), (19, 7_000), (0, 8_000), (99, 0)] {
             assert_eq!(tracker.lag(Lsn(replayed)), Millis(lag), "{replayed}");
         }
+        // The log's segment was switched, and nothing written since.
+        let mut switched = LagTracker::default();
+        switched.primary_at(1_000, Lsn(0x3FF_FFF0));
+        switched.primary_at(2_000, Lsn(0x400_0028));
+        switched.primary_at(9_000, Lsn(0x400_0028));
+        for (replayed, lag) in [(0x3FF_FFF0, 7_000), (0x400_0000, 0), (0x400_0028, 0)] {
+            assert_eq!(switched.lag(Lsn(replayed)), Millis(lag), "{replayed:#x}");
+        }
+        assert_eq!(switched.highest(), Lsn(0x400_0000));
         for n in 0..10_000 {
             tracker.primary_at(10_000 + n * 500, Lsn(100 + n));
         }

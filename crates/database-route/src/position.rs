@@ -7,6 +7,43 @@
 use base::Lsn;
 use std::collections::HashMap;
 
+/// `wal_segment_size`, unless `initdb` was told another.
+const SEGMENT: u64 = 16 << 20;
+/// `XLOG_BLCKSZ`, unless PostgreSQL was built with another.
+const PAGE: u64 = 8_192;
+/// The header of a segment's first page: `XLogLongPageHeaderData`, aligned.
+const LONG_HEADER: u64 = 40;
+/// The header of every other page: `XLogPageHeaderData`, aligned.
+const SHORT_HEADER: u64 = 24;
+
+/// The least that a replica must have replayed to have replayed everything
+/// before the insert position `lsn`.
+///
+/// Where a record fills its page to the end, or the segment was switched, the
+/// primary's insert position is already behind the next page's header, and a
+/// replica that has replayed all stands before that header until something is
+/// written: up to 15 seconds, the background writer's `LOG_SNAPSHOT_INTERVAL_MS`.
+///
+/// A server with other sizes is safe: no record is shorter than its header, 24
+/// bytes, so that none that begins on a page ends within the first 40 bytes of
+/// it (16 behind a short header), and a replica never stands inside a record.
+/// With smaller segments or larger pages some headers are not recognised, and
+/// the replica seems late, no more. (Behind a page boundary that is none, 24
+/// bytes may be a record without content, which nobody can miss.)
+///
+/// Sources: PostgreSQL, `src/include/access/xlog_internal.h` (the headers),
+/// `xlogrecord.h` (`SizeOfXLogRecord`), `src/backend/access/transam/xlog.c`
+/// (`XLogBytePosToRecPtr` for insert positions, `XLogBytePosToEndRecPtr` for ends).
+pub fn before_header(lsn: Lsn) -> Lsn {
+    let header = match (lsn.0 % SEGMENT, lsn.0 % PAGE) {
+        (LONG_HEADER, _) => LONG_HEADER,
+        (_, SHORT_HEADER) => SHORT_HEADER,
+        _ => 0,
+    };
+    // Position 0 is none (`InvalidXLogRecPtr`): to need it would be to need nothing.
+    if header == lsn.0 { lsn } else { Lsn(lsn.0 - header) }
+}
+
 /// What a read of a login needs of a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
@@ -34,10 +71,10 @@ pub struct Positions {
 }
 
 impl Positions {
-    /// A write of `login` ended at or before `lsn`. Positions only go up.
+    /// A write of `login` ended at or before the insert position `lsn`. Positions only go up.
     pub fn note(&mut self, login: &str, lsn: Lsn) {
         let position = self.entry(login);
-        position.lsn = position.lsn.max(lsn);
+        position.lsn = position.lsn.max(before_header(lsn));
     }
 
     /// A write of `login` ended, or may have, at a position that could not be
@@ -49,6 +86,7 @@ impl Positions {
 
     /// Poll number `poll` of the primary read the insert position `lsn`.
     pub fn settle(&mut self, poll: u64, lsn: Lsn) {
+        let lsn = before_header(lsn);
         self.floor.get_or_insert(lsn);
         for position in self.logins.values_mut() {
             if position.unknown_after.is_some_and(|after| poll > after) {
@@ -113,5 +151,99 @@ mod tests {
         assert_eq!(positions.need("shop"), Need::Unknown);
         positions.settle(8, Lsn(60));
         assert_eq!(positions.need("shop"), Need::At(Lsn(60)));
+    }
+
+    #[test]
+    fn a_position_behind_a_page_header_is_its_pages_start() {
+        let segment = 3 * SEGMENT;
+        let cases = [
+            // What PostgreSQL 15 says after `pg_switch_wal()`, and what its replica has replayed.
+            (0x400_0028, 0x400_0000),
+            (segment, segment),
+            (segment + 0x28, segment),
+            (segment + 0x30, segment + 0x30),
+            (segment + PAGE, segment + PAGE),
+            (segment + PAGE + 0x18, segment + PAGE),
+            // With the assumed sizes a record's end like any other.
+            (segment + PAGE + 0x28, segment + PAGE + 0x28),
+            (segment + PAGE + 0x20, segment + PAGE + 0x20),
+            (segment + PAGE - 8, segment + PAGE - 8),
+            // `0/0` is none.
+            (0, 0),
+            (0x18, 0x18),
+            (0x28, 0x28),
+            (u64::MAX, u64::MAX),
+        ];
+        for (lsn, expected) in cases {
+            assert_eq!(before_header(Lsn(lsn)), Lsn(expected), "{}", Lsn(lsn));
+        }
+    }
+
+    /// A server's log: where records end, and where the next is inserted.
+    struct Log {
+        segment: u64,
+        page: u64,
+    }
+
+    impl Log {
+        fn header(&self, page: u64) -> u64 {
+            if page.is_multiple_of(self.segment) { LONG_HEADER } else { SHORT_HEADER }
+        }
+
+        /// The end of a record of `length` bytes inserted at `at`, and the insert position after it.
+        fn insert(&self, mut at: u64, mut length: u64) -> (u64, u64) {
+            loop {
+                let room = self.page - at % self.page;
+                if length < room {
+                    return (at + length, at + length);
+                }
+                at += room;
+                let next = at + self.header(at);
+                if length == room {
+                    return (at, next);
+                }
+                (at, length) = (next, length - room);
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_taken_for_replayed_that_is_not_whatever_the_servers_sizes() {
+        const MIB: u64 = 1 << 20;
+        // Segment, page, and whether these are the sizes we know.
+        let servers = [
+            (16 * MIB, 8_192, true),
+            (MIB, 8_192, false),
+            (64 * MIB, 8_192, false),
+            (1_024 * MIB, 8_192, false),
+            (16 * MIB, 1_024, false),
+            (16 * MIB, 65_536, false),
+        ];
+        let mut at_headers = 0;
+        for (segment, page, known) in servers {
+            let log = Log { segment, page };
+            // Before boundaries of 1, 16, 64 and 1024 MiB, and the shortest records that end around them.
+            for boundary in [5 * MIB, 48 * MIB, 192 * MIB, 3_072 * MIB] {
+                // Records with content: 24 bytes of header and more, in steps of 8 (`MAXALIGN`).
+                for first in (32..=512).step_by(8) {
+                    for second in (32..=96).step_by(8) {
+                        let mut insert = boundary - 256;
+                        let mut ends = Vec::new();
+                        for length in [first, second, second, 32, 8_192] {
+                            let (end, next) = log.insert(insert, length);
+                            ends.push(end);
+                            insert = next;
+                            let need = before_header(Lsn(insert)).0;
+                            at_headers += u32::from(need < insert);
+                            for &replayed in &ends[..ends.len() - 1] {
+                                assert!(replayed < need, "{segment} {page}: {replayed:#x} for {insert:#x}");
+                            }
+                            assert!(!known || end >= need, "{end:#x} does not do for {insert:#x}");
+                        }
+                    }
+                }
+            }
+        }
+        assert!(at_headers > 100, "only {at_headers} positions were behind headers");
     }
 }

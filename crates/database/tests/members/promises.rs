@@ -124,6 +124,48 @@ async fn reads_go_to_replicas_and_everything_else_to_the_primary() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_segment_switch_replicas_are_not_late() {
+    if !possible() {
+        return;
+    }
+    let cluster = Cluster::start(1);
+    drop(prepared(&cluster).await);
+    let primary = &cluster.members[0];
+    // Now and then the server writes a record of its own, and the case is gone: then again.
+    for _ in 0..20 {
+        primary.superuser("create table if not exists t (a int); insert into t values (1)");
+        primary.superuser("select pg_switch_wal()");
+        let insert = base::Lsn::parse(&primary.superuser("select pg_current_wal_insert_lsn()")).unwrap();
+        if insert.0 % (16 << 20) != 0x28 {
+            continue;
+        }
+        let boundary = base::Lsn(insert.0 - 0x28);
+        eventually("the replica has replayed the switch", || {
+            let replayed = cluster.members[1].superuser("select pg_last_wal_replay_lsn()");
+            if base::Lsn::parse(&replayed) >= Some(boundary) { Ok(()) } else { Err(replayed) }
+        });
+        // A router that starts now has this position as everybody's floor.
+        let router = Router::start(cluster.database(), 2).await;
+        let polled = |s: &serde_json::Value| s["databases"][0]["members"][0]["lsn"].is_string();
+        let status = router.until("the primary was asked", polled).await;
+        let mut c = PgConnection::connect(&router.url()).await.unwrap();
+        let by_replica = answered_by_replica(&mut c).await;
+        let members = router.admin.get("/status").await.unwrap()["databases"][0]["members"].clone();
+        let lsn = |member: &serde_json::Value| member["lsn"].as_str().and_then(base::Lsn::parse);
+        let unwritten = lsn(&status["databases"][0]["members"][0]) == Some(insert)
+            && lsn(&members[0]) == Some(insert)
+            && lsn(&members[1]) == Some(boundary);
+        if unwritten {
+            assert!(by_replica, "{members:#}");
+            assert_eq!(members[1]["lag_bytes"], 0, "{members:#}");
+            assert_eq!(members[1]["lag_seconds"], 0.0, "{members:#}");
+            return;
+        }
+    }
+    panic!("the server wrote something after each of 20 segment switches");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_written_is_read_through_any_connection_of_the_login() {
     if !possible() {
         return;
