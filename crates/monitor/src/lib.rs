@@ -1,7 +1,7 @@
 //! The monitor: scrapes, reads logs, evaluates rules, tells receivers, answers
 //! queries and shows the page.
 //!
-//! [`life_of_a_sample`] tells the journey. It does what the pure crates decide:
+//! `life_of_a_sample.rs` tells the journey. It does what the pure crates decide:
 //! `monitor-promql` what a query means, `monitor-alert` what fires and who is
 //! told, `monitor-store` keeps. It never touches traffic: nothing on the line
 //! waits for it, and it may be stopped at any time.
@@ -17,6 +17,7 @@ pub mod agent;
 mod api;
 mod exposition;
 mod fetch;
+mod host;
 mod life_of_a_sample;
 mod logs;
 mod notify;

@@ -1,7 +1,7 @@
 //! HTTP/1.1 for page and API: bounded connections, bounded requests, time limits.
 
 use crate::state::{State, lock};
-use crate::{api, page};
+use crate::{api, host, page};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -114,6 +114,7 @@ async fn accept(
     shutdown: Shutdown,
     mut stopped: watch::Receiver<bool>,
 ) {
+    let private = listener.local_addr().is_ok_and(host::is_private);
     loop {
         let Ok(permit) = gate.clone().acquire_owned().await else { return };
         let accepted = tokio::select! {
@@ -129,7 +130,7 @@ async fn accept(
         let _ = stream.set_nodelay(true);
         let (state, shutdown) = (state.clone(), shutdown.clone());
         tokio::spawn(async move {
-            let service = service_fn(|request| answer(&state, request));
+            let service = service_fn(|request| answer(&state, private, request));
             let mut http = hyper::server::conn::http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_headers(64);
             let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
@@ -152,10 +153,17 @@ async fn over(shutdown: &Shutdown) {
     let _ = tokio::time::timeout(MAX_LIFE, shutdown.wait()).await;
 }
 
-async fn answer(state: &Arc<State>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(
+    state: &Arc<State>,
+    private: bool,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     let head_only = request.method() == Method::HEAD;
     let known = request.headers().get(header::IF_NONE_MATCH).cloned();
-    let reply = Box::pin(respond(state, request)).await;
+    let reply = match private.then(|| host::stranger(&request)).flatten() {
+        Some(stranger) => misdirected(&stranger),
+        None => Box::pin(respond(state, request)).await,
+    };
     let unchanged = match (&reply.etag, known.as_ref().and_then(|k| k.to_str().ok())) {
         (Some(etag), Some(known)) => known.split(',').any(|k| k.trim().trim_start_matches("W/") == etag),
         _ => false,
@@ -177,6 +185,18 @@ async fn answer(state: &Arc<State>, request: Request<Incoming>) -> Result<Respon
         headers.insert(header::ETAG, etag);
     }
     Ok(response)
+}
+
+/// RFC 9110 §15.5.20: not what this server answers for.
+fn misdirected(host: &str) -> Reply {
+    let host: String = host.chars().take(300).collect();
+    Reply::text(
+        StatusCode::MISDIRECTED_REQUEST,
+        format!(
+            "`{host}` is not answered for here: on loopback, only an IP address, `localhost` and names below it are; \
+             hint: ask for the page by its address; a proxy before it sends `Host: localhost`\n"
+        ),
+    )
 }
 
 /// Nothing from elsewhere runs in the page, and the page runs in nothing else.

@@ -222,8 +222,9 @@ fn exchange(
     body: &str,
 ) -> (u16, String, Vec<u8>) {
     let length = body.len();
+    let host = if headers.contains("host:") { "" } else { "host: localhost\r\n" };
     let request = format!(
-        "{method} {target} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
+        "{method} {target} HTTP/1.1\r\n{host}connection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
     );
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = Vec::new();

@@ -204,6 +204,37 @@ fn the_page_is_served_whole_and_alone() {
     monitor.stop();
 }
 
+/// DNS rebinding: a browser asks in the name of a hostile site that leads to 127.0.0.1.
+#[test]
+fn a_page_on_loopback_answers_to_no_other_sites_name() {
+    let home = Home::new();
+    let monitor = home.monitor(site());
+    let port = monitor.address.port();
+    let targets = ["/", "/api/v1/query?query=up", "/api/bastide/v1/events", "/-/healthy", "/nothing"];
+    for host in [format!("evil.example:{port}"), "evil.example".into(), "localhost.evil.example".into()] {
+        for target in targets {
+            let (status, head, body) = monitor.get_with(target, &format!("host: {host}\r\n"));
+            let body = String::from_utf8(body).unwrap();
+            assert_eq!(status, 421, "{host} {target}: {body}");
+            assert!(body.contains(&host) && head.contains("nosniff"), "{head}\n{body}");
+        }
+    }
+    for host in
+        [format!("127.0.0.1:{port}"), format!("localhost:{port}"), "[::1]".into(), "shop.localhost".into()]
+    {
+        assert_eq!(monitor.get_with("/", &format!("host: {host}\r\n")).0, 200, "{host}");
+    }
+    monitor.stop();
+
+    // Where others reach it anyway, its name is whatever they call it.
+    let mut open = site();
+    open.listen = vec!["0.0.0.0:0".parse().unwrap()];
+    let home = Home::new();
+    let monitor = home.monitor(open);
+    assert_eq!(monitor.get_with("/-/healthy", "host: monitor.example\r\n").0, 200);
+    monitor.stop();
+}
+
 #[test]
 fn a_hostile_query_costs_an_error_and_no_scrape() {
     let (home, fake) = (Home::new(), Fake::new("a 1\n"));
