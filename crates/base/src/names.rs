@@ -1,9 +1,11 @@
 //! Every metric the product emits, declared once: name, kind, unit, labels and
 //! help. Code never spells a metric's name; it uses these constants, and the
-//! reference (`docs/reference/metrics.md`) is generated from [`ALL`].
+//! reference (`docs/reference/metrics.md`) is generated from [`ALL`] by [`reference()`].
 //!
 //! Names follow Prometheus' conventions: base units (seconds, bytes), `_total`
 //! on counters, and the part that counts as the second word.
+
+use std::fmt::Write as _;
 
 /// What a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +29,24 @@ pub struct Metric {
     pub labels: &'static [&'static str],
     /// One sentence without a full stop.
     pub help: &'static str,
+}
+
+impl Kind {
+    /// As Prometheus' text format names it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+impl Metric {
+    /// The name's second word: the part that counts.
+    fn part(&self) -> &'static str {
+        self.name.split('_').nth(1).unwrap_or_default()
+    }
 }
 
 macro_rules! metrics {
@@ -108,6 +128,39 @@ metrics! {
 pub static DURATION_BUCKETS: &[f64] =
     &[0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
+const HEAD: &str = "\
+<!-- Generated from the declarations in crates/base/src/names.rs; a test keeps it in step.
+     BASTIDE_BLESS=1 cargo nextest run -p base writes it anew. -->
+
+# Metrics
+
+What Bastide says of itself, by the part that counts. Counters only go up and restart at zero; gauges
+go both ways; a histogram `NAME` is the series `NAME_bucket`, `NAME_sum` and `NAME_count`.
+";
+
+/// The reference of all metrics, in Markdown: `docs/reference/metrics.md`.
+pub fn reference() -> String {
+    let mut out = HEAD.to_owned();
+    let bounds: Vec<_> = DURATION_BUCKETS.iter().map(|bound| format!("`{bound}`")).collect();
+    // Writing to a `String` cannot fail.
+    let _ = writeln!(out, "\nHistograms of durations have the upper bounds {} seconds.", bounds.join(", "));
+    let mut parts: Vec<&str> = Vec::new();
+    for part in ALL.iter().map(|m| m.part()) {
+        if !parts.contains(&part) {
+            parts.push(part);
+        }
+    }
+    for part in parts {
+        let _ = write!(out, "\n## {part}\n\n| name | kind | labels | help |\n|---|---|---|---|\n");
+        for metric in ALL.iter().filter(|m| m.part() == part) {
+            let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+            let kind = metric.kind.as_str();
+            let _ = writeln!(out, "| `{}` | {kind} | {} | {} |", metric.name, labels.join(", "), metric.help);
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,6 +172,8 @@ mod tests {
             assert_eq!(metric.kind == Kind::Counter, metric.name.ends_with("_total"), "{}", metric.name);
             assert!(metric.name.starts_with("bastide_"), "{}", metric.name);
             assert!(!metric.help.ends_with('.'), "{}", metric.name);
+            // The reference is a table.
+            assert!(!metric.help.contains(['|', '\n']), "{}", metric.name);
         }
     }
 }

@@ -129,11 +129,7 @@ trait Expose: Send + Sync {
 }
 
 fn head(out: &mut String, metric: &Metric) {
-    let kind = match metric.kind {
-        Kind::Counter => "counter",
-        Kind::Gauge => "gauge",
-        Kind::Histogram => "histogram",
-    };
+    let kind = metric.kind.as_str();
     let _ = writeln!(out, "# HELP {} {}\n# TYPE {} {kind}", metric.name, metric.help, metric.name);
 }
 
