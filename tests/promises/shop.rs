@@ -17,6 +17,9 @@ fn the_shop_is_bought_from_and_the_order_survives_down_and_up() {
     assert_eq!(site.run(&["status"]).status.code(), Some(1), "nothing is up");
     let left = leftovers(&site);
     assert!(left.is_empty(), "left behind: {left:?}");
+    let entries = std::fs::read_dir(site.run_dir()).expect("the run directory").flatten();
+    let files: Vec<_> = entries.filter(|e| e.path().is_file()).map(|e| e.file_name()).collect();
+    assert_eq!(files, ["lock"], "no socket and no secret stays");
 
     site.up();
     assert!(ada.get(&order).contains("Desk lamp"), "the order is as it was");

@@ -91,9 +91,21 @@ pub async fn run(settings: Settings, events: Events) -> Result<(), Fault> {
     let (orders_in, orders) = mpsc::channel(16);
     tokio::spawn(accept(listener, orders_in));
     supervisor.serve(orders, exits).await;
-    let _ = std::fs::remove_file(&socket);
-    let _ = std::fs::remove_file(supervisor.settings.run_dir.join("processes.json"));
+    sweep(&supervisor.settings.run_dir);
     Ok(())
+}
+
+/// Files of a run directory that mean nothing once nobody runs, some of them with secrets.
+const OF_A_RUN: &[&str] = &[".sock", ".fds", ".revision.json", ".spec.json", "processes.json"];
+
+/// Removes what the processes left in the run directory; the lock stays, we hold it.
+fn sweep(run_dir: &Path) {
+    for entry in std::fs::read_dir(run_dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if OF_A_RUN.iter().any(|end| name.to_string_lossy().ends_with(end)) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Held by the supervisor as long as it lives.
