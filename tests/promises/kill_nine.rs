@@ -21,6 +21,8 @@ fn the_supervisor_may_be_killed_and_the_next_up_carries_on() {
     let after: Vec<i32> =
         ["edge", "database", "app/1", "database.main/0"].map(|name| site.pid(name)).to_vec();
     assert_eq!(before, after, "what ran was adopted");
+    let so_far = load.so_far();
+    assert!(so_far.is_perfect(), "the supervisor's death and the next `up` cost no request: {so_far:?}");
     // Adopted processes are supervised like others, and their sockets are held again.
     site.kill(after[0]);
     eventually("the edge is started again", Duration::from_secs(20), || {
