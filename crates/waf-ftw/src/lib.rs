@@ -1,0 +1,1 @@
+//! Regression cases in the form of go-ftw.

@@ -1,0 +1,3 @@
+//! SecLang: rule files, read into typed rules.
+
+pub mod model;
