@@ -20,6 +20,7 @@ mod process;
 mod rounds;
 mod router;
 mod rows;
+mod waf;
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -41,6 +42,8 @@ enum Bench {
     Edge(EdgeOptions),
     /// SQL through a router: CPU µs of the router per transaction, against PgBouncer
     Router(RouterOptions),
+    /// Requests through the Core Rule Set: CPU µs of the WAF engine per request, against libmodsecurity
+    Waf(WafOptions),
 }
 
 #[derive(Args)]
@@ -71,6 +74,18 @@ struct RouterOptions {
 }
 
 #[derive(Args)]
+struct WafOptions {
+    #[command(flatten)]
+    common: Common,
+    /// The rule set: a folder with *.conf and *.data [default: ../shared/testdata/crs/rules]
+    #[arg(long)]
+    rules: Option<PathBuf>,
+    /// Only these workloads: `get3`, `browser`, `form1k`, `json4k`, `multipart64k`, or one with `/PL1`, `/PL4`
+    #[arg(long, value_delimiter = ',')]
+    workload: Vec<String>,
+}
+
+#[derive(Args)]
 struct Common {
     /// Print the rows as JSON
     #[arg(long)]
@@ -95,6 +110,7 @@ fn main() -> ExitCode {
     let (outcome, json) = match &arguments.bench {
         Bench::Edge(options) => (edge::run(&target, options), options.common.json),
         Bench::Router(options) => (router::run(&target, options), options.common.json),
+        Bench::Waf(options) => (waf::run(&target, options), options.common.json),
     };
     match outcome {
         Ok(report) => rows::print(&report, json),

@@ -104,7 +104,7 @@ pub(crate) fn print(report: &Report, json: bool) -> ExitCode {
 
 fn table(rows: &[Row]) -> String {
     let mut text = format!(
-        "{:<9} {:<11} {:<8} {:>10} {:>10} {:>10} {:>7}\n",
+        "{:<16} {:<14} {:<8} {:>10} {:>10} {:>10} {:>7}\n",
         "workload", "contender", "metric", "median", "min", "max", "ratio"
     );
     let mut before = None;
@@ -115,7 +115,7 @@ fn table(rows: &[Row]) -> String {
         before = Some(&row.workload);
         let ratio = row.ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
         text.push_str(&format!(
-            "{:<9} {:<11} {:<8} {:>10.2} {:>10.2} {:>10.2} {:>7}\n",
+            "{:<16} {:<14} {:<8} {:>10.2} {:>10.2} {:>10.2} {:>7}\n",
             row.workload, row.contender, row.metric, row.median, row.min, row.max, ratio
         ));
     }

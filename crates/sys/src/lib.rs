@@ -2,6 +2,7 @@
 //! sockets, files that survive a crash. The home of the little unsafe code
 //! there is; no other crate may have any.
 
+pub mod allocations;
 pub mod clock;
 pub mod fd;
 pub mod file;
