@@ -1,6 +1,27 @@
 //! `multipart/form-data` (RFC 7578) with ModSecurity's strictness flags.
+//!
+//! The body is one slice: contents are handed over as parts of it, and
+//! boundaries are searched for with `memmem`, never byte by byte.
+//!
+//! A front end that reads a part which its back end reads otherwise is a hole, so
+//! whatever is ambiguous raises a flag or is an error, as in ModSecurity v3
+//! (tried on libmodsecurity 3.0.9), whose texts the errors keep. Where we differ:
+//!
+//! - After an error the rest is still read and handed over, so that rules see it.
+//! - A value keeps its line ends; v3 drops those inside a value.
+//! - `unmatched_boundary` becomes 2 only where it was 1 before; v3 sets 2 at any
+//!   second boundary. `@eq 1` (the recommended rule) judges alike.
+//! - A second `Content-Disposition` or `Content-Type` in one part, and a quoted
+//!   parameter without its closing quote, are errors; v3 passes over them.
+//! - A `filename*` beside `filename` is decoded and handed over too.
+//! - Lines of `MULTIPART_PART_HEADERS` come without their line end (3.0.9 keeps
+//!   it, later versions do not).
 
-use crate::{Error, Limits, Scratch, Sink};
+mod boundary;
+mod disposition;
+mod reader;
+
+use crate::{Error, ErrorKind, Limits, Scratch, Sink};
 
 /// The strictness flags: variables `MULTIPART_*`, each 0 or 1 but for
 /// `unmatched_boundary`.
@@ -31,9 +52,9 @@ pub struct Flags {
     /// `MULTIPART_FILE_LIMIT_EXCEEDED`.
     pub file_limit_exceeded: bool,
     /// `MULTIPART_UNMATCHED_BOUNDARY`: 1 when something looked like a boundary
-    /// and was none, 2 when one that matched came after it.
+    /// and was none, 2 when a second one that matched came after it.
     pub unmatched_boundary: u8,
-    /// The parser gave up: counts towards `MULTIPART_STRICT_ERROR`.
+    /// There was an error: counts towards `MULTIPART_STRICT_ERROR`.
     pub error: bool,
 }
 
@@ -66,8 +87,8 @@ impl Flags {
 pub struct Multipart {
     /// The strictness flags.
     pub flags: Flags,
-    /// Why the body could not be read to its end. What came before it was
-    /// handed to the sink.
+    /// The first thing that is wrong. What could be read before and after it was
+    /// handed to the sink nevertheless.
     pub error: Option<Error>,
     /// Parts read, files among them.
     pub parts: u32,
@@ -86,6 +107,32 @@ pub fn multipart(
     sink: &mut impl Sink,
     scratch: &mut Scratch,
 ) -> Multipart {
-    let _ = (content_type, body, complete, limits, sink, scratch);
-    Multipart::default()
+    let mut read = Multipart::default();
+    let boundary = match boundary::parameter(content_type, &mut read.flags) {
+        Ok(boundary) => boundary,
+        Err(what) => {
+            read.fail(what, 0);
+            return read;
+        }
+    };
+    if !body.is_empty() {
+        let mut needle = std::mem::take(&mut scratch.extra);
+        needle.clear();
+        needle.extend_from_slice(b"--");
+        needle.extend_from_slice(boundary);
+        reader::Reader::new(body, &needle, complete, limits, &mut read, sink, scratch).body();
+        scratch.extra = needle;
+    }
+    read
 }
+
+impl Multipart {
+    /// Records what is wrong at byte `at`, unless something was before.
+    fn fail(&mut self, what: &'static str, at: usize) {
+        self.flags.error = true;
+        self.error.get_or_insert(Error::new(ErrorKind::Multipart(what), at));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -9,8 +9,11 @@ pub struct Scratch {
     pub(crate) value: Vec<u8>,
     /// A decoded name, or the path of names down to where a parser stands.
     pub(crate) name: Vec<u8>,
-    /// Bytes of a second kind: a part's header lines, a decompressed message.
+    /// Bytes of a second kind: a boundary with its dashes, a decompressed message.
     pub(crate) extra: Vec<u8>,
+    /// And of a third: a file's name; its `filename*`.
+    pub(crate) filename: Vec<u8>,
+    pub(crate) extended: Vec<u8>,
     /// Where the containers around a parser begin in `name`, and what they are.
     pub(crate) levels: Vec<Level>,
 }
@@ -37,6 +40,8 @@ impl Scratch {
         self.value.shrink_to(bytes);
         self.name.shrink_to(bytes);
         self.extra.shrink_to(bytes);
+        self.filename.shrink_to(bytes);
+        self.extended.shrink_to(bytes);
         self.levels.shrink_to(bytes / size_of::<Level>());
     }
 }

@@ -12,6 +12,10 @@ pub struct File<'a> {
     pub field: &'a [u8],
     /// The part's `filename`: the value of `FILES`.
     pub filename: &'a [u8],
+    /// The part's `filename*` (RFC 5987), decoded, where there is one beside
+    /// `filename` and it differs: a name that the back end may prefer, so one
+    /// more value of `FILES` under the same key.
+    pub extended: Option<&'a [u8]>,
     /// The content, a slice of the body: `FILES_TMP_CONTENT`; its length is
     /// `FILES_SIZES`.
     pub content: &'a [u8],

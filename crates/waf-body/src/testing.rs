@@ -62,7 +62,10 @@ impl Sink for Collected {
     }
     fn file(&mut self, file: File<'_>) -> Result<(), Full> {
         self.take_room()?;
-        let File { field, filename, content } = file;
+        let File { field, filename, extended, content } = file;
+        if let Some(extended) = extended {
+            self.filenames.push(extended.to_vec());
+        }
         self.files.push((field.to_vec(), filename.to_vec(), content.to_vec()));
         Ok(())
     }
