@@ -188,6 +188,9 @@ impl<'a, S: Sink> Reader<'a, S> {
     fn dashes(&mut self, at: usize) -> Dashes {
         let rest = &self.body[at..];
         let Some(after) = rest.strip_prefix(self.delimiter) else {
+            if !self.complete && self.delimiter.starts_with(rest) {
+                return Dashes::Cut;
+            }
             return self.other_dashes(at);
         };
         let last = after.starts_with(b"--");
@@ -285,6 +288,9 @@ impl<'a, S: Sink> Reader<'a, S> {
             }
             at = next;
         }
+        if !matches!(early, None | Some(End::Body)) {
+            self.fail("Invalid part (a boundary within its header).", end);
+        }
         if dispositions > 1 || types > 1 {
             self.fail("Duplicate part header.", begin);
         }
@@ -332,7 +338,6 @@ impl<'a, S: Sink> Reader<'a, S> {
                 match self.dashes(at) {
                     Dashes::Boundary(end) => {
                         self.flags().invalid_part = true;
-                        self.fail("Invalid part (a boundary within its header).", at);
                         return (at, Some(end));
                     }
                     Dashes::Cut => return (at, Some(End::Body)),
