@@ -41,6 +41,17 @@ impl ByteSet {
         Self(set)
     }
 
+    /// The bytes that are such.
+    pub fn filter(such: impl Fn(u8) -> bool) -> Self {
+        let mut set = Self::EMPTY;
+        for byte in 0..=255 {
+            if such(byte) {
+                set.insert(byte);
+            }
+        }
+        set
+    }
+
     /// Adds a byte.
     #[inline]
     pub const fn insert(&mut self, byte: u8) {
@@ -71,6 +82,11 @@ impl ByteSet {
     /// Those in both.
     pub const fn intersection(&self, other: &Self) -> Self {
         Self([self.0[0] & other.0[0], self.0[1] & other.0[1], self.0[2] & other.0[2], self.0[3] & other.0[3]])
+    }
+
+    /// Those in this one and not in the other.
+    pub const fn difference(&self, other: &Self) -> Self {
+        self.intersection(&other.complement())
     }
 
     /// Those not in it.
