@@ -100,6 +100,10 @@ pub struct Link {
     pub logdata: Option<Macro>,
     /// What happens for each value that matches, in order.
     pub effects: Vec<Effect>,
+    /// `tag` of a link after the first; the first one's are the rule's.
+    pub tags: Vec<Macro>,
+    /// `xmlns`: prefixes that the link's XPaths use, and their namespaces.
+    pub namespaces: Vec<(String, String)>,
 }
 
 /// What a `SecRule` looks at, and how.

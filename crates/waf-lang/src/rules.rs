@@ -1,0 +1,576 @@
+//! Rules as they are put together: links into chains, default actions, removals
+//! and updates, which apply to all rules wherever they stand, as in libmodsecurity.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::action::Action;
+use crate::error::Wrong;
+use crate::model::{Control, Disruptive, Effect, Item, Link, Note, Place, Rule, Skip, Target, Test};
+
+/// One `SecRule` or `SecAction` as written.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(crate) at: Place,
+    pub(crate) test: Option<Test>,
+    pub(crate) actions: Vec<Action>,
+}
+
+/// A chain of them.
+#[derive(Debug)]
+pub(crate) struct DraftRule {
+    id: u64,
+    links: Vec<Draft>,
+}
+
+#[derive(Debug)]
+pub(crate) enum DraftItem {
+    Rule(DraftRule),
+    Marker(Arc<str>),
+}
+
+/// Which rules a removal or an update means.
+#[derive(Debug)]
+pub(crate) enum Which {
+    Ids(Vec<(u64, u64)>),
+    /// Of one of the tags, the whole text, in the same case.
+    Tag(Vec<u8>),
+    /// Of the message.
+    Msg(Vec<u8>),
+}
+
+/// A change to rules that stand before or after it.
+#[derive(Debug)]
+pub(crate) enum Change {
+    Remove(Which),
+    Targets(Which, Vec<Target>),
+    /// The rule's id, which link of its chain, and the actions.
+    Actions(u64, usize, Vec<Action>),
+}
+
+/// What has been read so far.
+#[derive(Default)]
+pub(crate) struct Drafts {
+    items: Vec<DraftItem>,
+    /// Where each id was given.
+    ids: HashMap<u64, Place>,
+    /// The last link said `chain`.
+    open: Option<Place>,
+    /// The rule that is being put together has an error: its links are dropped.
+    broken: bool,
+    /// A rule before could not be read at all, and may have said `chain`.
+    unsure: bool,
+    /// By phase, 1 to 5.
+    defaults: [Option<(Place, Vec<Action>)>; 6],
+    changes: Vec<(Place, String, Change)>,
+}
+
+type Found = Vec<(Place, Wrong)>;
+
+impl Drafts {
+    /// Adds a link; `None` where it did not parse, with whether `chain` stood in it.
+    pub(crate) fn link(&mut self, at: &Place, draft: Option<Draft>, chain: bool) -> Result<(), Wrong> {
+        let first = self.open.is_none();
+        self.open = chain.then(|| at.clone());
+        if first {
+            self.broken = false;
+        }
+        let Some(draft) = draft else {
+            self.broken = true;
+            return Ok(());
+        };
+        let checked = if first { self.check_first(&draft) } else { check_later(&draft).map(|()| 0) };
+        match checked {
+            Err(wrong) => {
+                self.broken = true;
+                Err(wrong)
+            }
+            Ok(_) if self.broken => Ok(()),
+            Ok(id) if first => {
+                self.items.push(DraftItem::Rule(DraftRule { id, links: vec![draft] }));
+                Ok(())
+            }
+            Ok(_) => {
+                if let Some(DraftItem::Rule(rule)) = self.items.last_mut() {
+                    rule.links.push(draft);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// A line that is a rule and could not be split: it may have said `chain`, so that
+    /// what follows is not held against it.
+    pub(crate) fn unreadable(&mut self, is_rule: bool) {
+        if is_rule {
+            self.broken = true;
+            self.unsure = true;
+            self.open = None;
+        }
+    }
+
+    /// What holds of the first link of a rule: its id.
+    fn check_first(&mut self, draft: &Draft) -> Result<u64, Wrong> {
+        let id = draft.actions.iter().rev().find_map(|action| match action {
+            Action::Id(id) => Some(*id),
+            _ => None,
+        });
+        let Some(id) = id else {
+            if self.unsure {
+                self.broken = true;
+                return Ok(0);
+            }
+            return Err(Wrong::new("the rule has no id", "give it one: `id:1`; local rules use 1 to 99999"));
+        };
+        if let Some(before) = self.ids.get(&id) {
+            return Err(Wrong::new(
+                format!("rule id {id} is used before, at {}:{}", before.file, before.line),
+                "give one of them another id; a file included twice does this too",
+            ));
+        }
+        self.ids.insert(id, draft.at.clone());
+        self.unsure = false;
+        Ok(id)
+    }
+
+    pub(crate) fn marker(&mut self, name: Arc<str>) -> Result<(), Wrong> {
+        self.not_in_chain("SecMarker")?;
+        self.items.push(DraftItem::Marker(name));
+        Ok(())
+    }
+
+    /// Refuses what cannot stand between the links of a chain.
+    fn not_in_chain(&self, directive: &str) -> Result<(), Wrong> {
+        match &self.open {
+            None => Ok(()),
+            Some(open) => Err(Wrong::new(
+                format!("`{directive}` stands inside the chain that continues at line {}", open.line),
+                "put the chain's next `SecRule` right after it, or take `chain` out",
+            )),
+        }
+    }
+
+    /// `SecDefaultAction`.
+    pub(crate) fn default_action(&mut self, at: Place, actions: Vec<Action>) -> Result<(), Wrong> {
+        let mut phase = None;
+        let mut disruptive = false;
+        for action in &actions {
+            match action {
+                Action::Phase(n) => phase = Some(usize::from(*n)),
+                Action::Disruptive(_) => disruptive = true,
+                Action::AuditLog(_)
+                | Action::Block
+                | Action::Effect(_)
+                | Action::Log(_)
+                | Action::Severity(_)
+                | Action::Status(_)
+                | Action::Tag(_)
+                | Action::Transformation(_) => {}
+                Action::TransformationNone => {
+                    return Err(Wrong::new(
+                        "`t:none` is not suitable for `SecDefaultAction`",
+                        "name the transformations that every rule should have, or none",
+                    ));
+                }
+                _ => {
+                    return Err(Wrong::new(
+                        "`SecDefaultAction` has an action that is a rule's own (`id`, `msg`, `chain`, `skip`, `capture` and the like)",
+                        "write it in the rules; here: a disruptive action, `log`, `auditlog`, `status`, `severity`, `tag`, `t:…`, `setvar` and the like",
+                    ));
+                }
+            }
+        }
+        let Some(phase) = phase else {
+            return Err(Wrong::new(
+                "`SecDefaultAction` names no phase",
+                "write `phase:1` to `phase:5` in it, once for each",
+            ));
+        };
+        if !disruptive {
+            return Err(Wrong::new(
+                "`SecDefaultAction` has no disruptive action",
+                "write `pass`, `deny`, `drop`, `redirect` or `allow`: it is what `block` means",
+            ));
+        }
+        if let Some((before, _)) = &self.defaults[phase] {
+            return Err(Wrong::new(
+                format!(
+                    "`SecDefaultAction` for phase {phase} is given before, at {}:{}",
+                    before.file, before.line
+                ),
+                "keep one for each phase",
+            ));
+        }
+        self.defaults[phase] = Some((at, actions));
+        Ok(())
+    }
+
+    pub(crate) fn change(&mut self, at: Place, directive: &str, change: Change) -> Result<(), Wrong> {
+        if let Change::Actions(_, link, actions) = &change {
+            check_update(*link, actions)?;
+        }
+        self.changes.push((at, directive.to_owned(), change));
+        Ok(())
+    }
+
+    /// At the end of the files: a chain must not be open.
+    pub(crate) fn end(&self) -> Option<(Place, Wrong)> {
+        let open = self.open.clone()?;
+        Some((
+            open,
+            Wrong::new("the chain has no next rule", "put a `SecRule` after it, or take `chain` out"),
+        ))
+    }
+
+    /// Applies removals, updates and defaults.
+    pub(crate) fn finish(mut self, notes: &mut Vec<Note>) -> Result<Vec<Item>, Found> {
+        let mut wrongs = Vec::new();
+        self.check_markers(&mut wrongs);
+        for (at, directive, change) in std::mem::take(&mut self.changes) {
+            if let Err(text) = self.apply(change, &at, &mut wrongs) {
+                notes.push(Note { at, text: format!("`{directive}` has no effect: {text}") });
+            }
+        }
+        let mut items = Vec::with_capacity(self.items.len());
+        for item in self.items {
+            items.push(match item {
+                DraftItem::Marker(name) => Item::Marker(name),
+                DraftItem::Rule(rule) => Item::Rule(Box::new(build(rule, &self.defaults, notes))),
+            });
+        }
+        if wrongs.is_empty() { Ok(items) } else { Err(wrongs) }
+    }
+
+    /// Every `skipAfter` must lead somewhere behind it: otherwise it would leave out
+    /// the rest of the phase.
+    fn check_markers(&self, wrongs: &mut Found) {
+        // The last place of each marker and each rule's id.
+        let mut last: HashMap<&str, usize> = HashMap::new();
+        let ids: Vec<String> = self
+            .items
+            .iter()
+            .map(|item| match item {
+                DraftItem::Marker(_) => String::new(),
+                DraftItem::Rule(rule) => rule.id.to_string(),
+            })
+            .collect();
+        for (n, item) in self.items.iter().enumerate() {
+            match item {
+                DraftItem::Marker(name) => last.insert(name, n),
+                DraftItem::Rule(_) => last.insert(&ids[n], n),
+            };
+        }
+        for (n, item) in self.items.iter().enumerate() {
+            let DraftItem::Rule(rule) = item else { continue };
+            for link in &rule.links {
+                for action in &link.actions {
+                    if let Action::Skip(Skip::After(name)) = action
+                        && last.get(&**name).is_none_or(|at| *at <= n)
+                    {
+                        let markers = self.items.iter().filter_map(|item| match item {
+                            DraftItem::Marker(name) => Some(&**name),
+                            DraftItem::Rule(_) => None,
+                        });
+                        let mut wrong = Wrong::unknown("marker", name.as_bytes(), markers);
+                        wrong.what = format!("no marker `{name}` follows this `skipAfter`");
+                        wrongs.push((link.at.clone(), wrong));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Applies one change; says why where it changes nothing.
+    fn apply(&mut self, change: Change, at: &Place, wrongs: &mut Found) -> Result<(), String> {
+        let rules = self.items.iter_mut().filter_map(|item| match item {
+            DraftItem::Rule(rule) => Some(rule),
+            DraftItem::Marker(_) => None,
+        });
+        let mut any = false;
+        match change {
+            Change::Remove(which) => {
+                self.items.retain(|item| {
+                    let DraftItem::Rule(rule) = item else { return true };
+                    let matches = which.matches(rule.id, &rule.links[0]);
+                    any |= matches;
+                    !matches
+                });
+            }
+            Change::Targets(which, targets) => {
+                for rule in rules {
+                    let id = rule.id;
+                    for (n, link) in rule.links.iter_mut().enumerate() {
+                        if (n > 0 && matches!(which, Which::Ids(_))) || !which.matches(id, link) {
+                            continue;
+                        }
+                        if let Some(test) = &mut link.test {
+                            test.targets.extend_from_slice(&targets);
+                            any = true;
+                        }
+                    }
+                }
+            }
+            Change::Actions(id, offset, actions) => {
+                for rule in rules.filter(|rule| rule.id == id) {
+                    any = true;
+                    let length = rule.links.len();
+                    match rule.links.get_mut(offset) {
+                        Some(link) => update(link, &actions),
+                        None => wrongs.push((
+                            at.clone(),
+                            Wrong::new(
+                                format!("rule {id} has {length} links, none with offset {offset}"),
+                                "the first one has offset 0",
+                            ),
+                        )),
+                    }
+                }
+            }
+        }
+        if any { Ok(()) } else { Err("no rule is meant by it".to_owned()) }
+    }
+}
+
+impl Which {
+    fn matches(&self, id: u64, link: &Draft) -> bool {
+        match self {
+            Self::Ids(ranges) => ranges.iter().any(|(first, last)| (*first..=*last).contains(&id)),
+            Self::Tag(tag) => link
+                .actions
+                .iter()
+                .any(|action| matches!(action, Action::Tag(own) if own.as_text() == Some(tag.as_slice()))),
+            Self::Msg(msg) => {
+                let own = link.actions.iter().rev().find_map(|action| match action {
+                    Action::Msg(own) => Some(own),
+                    _ => None,
+                });
+                own.is_some_and(|own| own.as_text() == Some(msg.as_slice()))
+            }
+        }
+    }
+}
+
+/// What holds of a link after the first.
+fn check_later(draft: &Draft) -> Result<(), Wrong> {
+    if draft.actions.iter().any(|action| matches!(action, Action::Disruptive(_))) {
+        return Err(Wrong::new(
+            "a disruptive action stands in a chained rule",
+            "put it into the chain's first rule: it is done when all of them match",
+        ));
+    }
+    Ok(())
+}
+
+/// What `SecRuleUpdateActionById` may say.
+fn check_update(link: usize, actions: &[Action]) -> Result<(), Wrong> {
+    for action in actions {
+        let name = match action {
+            Action::Id(_) => "id",
+            Action::Phase(_) => "phase",
+            Action::Chain => "chain",
+            Action::Disruptive(_) if link > 0 => {
+                return Err(Wrong::new(
+                    "a disruptive action is given to a chained rule",
+                    "give it to the chain's first rule: write the id without an offset",
+                ));
+            }
+            _ => continue,
+        };
+        return Err(Wrong::new(
+            format!("`SecRuleUpdateActionById` cannot change `{name}`"),
+            "remove the rule and write it anew",
+        ));
+    }
+    Ok(())
+}
+
+/// Later actions win when the rule is built; only `block` and what it stands for
+/// have to make way for each other.
+fn update(link: &mut Draft, actions: &[Action]) {
+    let disrupts = |action: &Action| matches!(action, Action::Disruptive(_) | Action::Block);
+    if actions.iter().any(disrupts) {
+        link.actions.retain(|action| !disrupts(action));
+    }
+    link.actions.extend_from_slice(actions);
+}
+
+/// The rule that a chain of drafts says.
+fn build(draft: DraftRule, defaults: &[Option<(Place, Vec<Action>)>; 6], notes: &mut Vec<Note>) -> Rule {
+    let mut rule = Rule {
+        id: draft.id,
+        at: draft.links[0].at.clone(),
+        phase: 2,
+        disruptive: Disruptive::Pass,
+        is_block: false,
+        status: None,
+        log: true,
+        auditlog: true,
+        skip: None,
+        severity: None,
+        tags: Vec::new(),
+        rev: None,
+        ver: None,
+        maturity: None,
+        accuracy: None,
+        links: Vec::with_capacity(draft.links.len()),
+    };
+    for action in &draft.links[0].actions {
+        if let Action::Phase(phase) = action {
+            rule.phase = *phase;
+        }
+    }
+    let default: &[Action] = defaults[usize::from(rule.phase)].as_ref().map_or(&[], |(_, actions)| actions);
+    let mut kept = Logging::default();
+    // What a later link says is said first, so that an earlier one overrides it.
+    settle(&mut rule, &mut kept, default, notes, Role::Default);
+    let mut by_default = std::mem::replace(&mut rule.disruptive, Disruptive::Pass);
+    rule.is_block = false;
+    for link in draft.links[1..].iter().rev() {
+        settle(&mut rule, &mut kept, &link.actions, notes, Role::Later(&link.at));
+    }
+    let explicit = settle(&mut rule, &mut kept, &draft.links[0].actions, notes, Role::First);
+    if rule.is_block && !explicit {
+        rule.disruptive = std::mem::replace(&mut by_default, Disruptive::Pass);
+    }
+    rule.is_block &= !explicit;
+    (rule.log, rule.auditlog) = (kept.log, kept.saved && !kept.unaudited);
+
+    let last = draft.links.len() - 1;
+    for (n, link) in draft.links.into_iter().enumerate() {
+        let built = build_link(link, default, n, n == last, notes);
+        rule.links.push(built);
+    }
+    rule
+}
+
+/// Whose actions are looked at.
+#[derive(Clone, Copy)]
+enum Role<'a> {
+    Default,
+    Later(&'a Place),
+    First,
+}
+
+/// What `log`, `nolog`, `auditlog` and `noauditlog` come to.
+struct Logging {
+    log: bool,
+    saved: bool,
+    unaudited: bool,
+}
+
+impl Default for Logging {
+    fn default() -> Self {
+        Self { log: true, saved: true, unaudited: false }
+    }
+}
+
+/// Takes what is the whole rule's from a link; answers whether it has a disruptive
+/// action other than `block`.
+fn settle(
+    rule: &mut Rule,
+    kept: &mut Logging,
+    actions: &[Action],
+    notes: &mut Vec<Note>,
+    role: Role<'_>,
+) -> bool {
+    let mut explicit = false;
+    for action in actions {
+        match action {
+            Action::Block => rule.is_block = true,
+            Action::Disruptive(disruptive) => {
+                rule.disruptive = disruptive.clone();
+                explicit = true;
+            }
+            Action::Status(status) => rule.status = Some(*status),
+            Action::Severity(severity) => rule.severity = Some(*severity),
+            Action::Skip(skip) => rule.skip = Some(skip.clone()),
+            // `nolog` is of both logs; `auditlog` after it of the one alone.
+            Action::Log(log) => (kept.log, kept.saved) = (*log, *log),
+            Action::AuditLog(true) => (kept.saved, kept.unaudited) = (true, false),
+            Action::AuditLog(false) => kept.unaudited = true,
+            Action::Tag(tag) if !matches!(role, Role::Later(_)) => rule.tags.push(tag.clone()),
+            Action::Id(_)
+            | Action::Phase(_)
+            | Action::Rev(_)
+            | Action::Ver(_)
+            | Action::Maturity(_)
+            | Action::Accuracy(_) => match role {
+                Role::Later(at) => note_later(rule, action, at, notes),
+                Role::First => settle_metadata(rule, action),
+                Role::Default => {}
+            },
+            _ => {}
+        }
+    }
+    explicit
+}
+
+fn settle_metadata(rule: &mut Rule, action: &Action) {
+    match action {
+        Action::Rev(rev) => rule.rev = Some(rev.clone()),
+        Action::Ver(ver) => rule.ver = Some(ver.clone()),
+        Action::Maturity(n) => rule.maturity = Some(*n),
+        Action::Accuracy(n) => rule.accuracy = Some(*n),
+        _ => {}
+    }
+}
+
+/// A chained rule's own id and the like mean nothing.
+fn note_later(rule: &Rule, action: &Action, at: &Place, notes: &mut Vec<Note>) {
+    let name = match action {
+        Action::Phase(phase) if *phase == rule.phase => return,
+        Action::Phase(_) => "phase",
+        Action::Id(_) => "id",
+        Action::Rev(_) => "rev",
+        Action::Ver(_) => "ver",
+        Action::Maturity(_) => "maturity",
+        _ => "accuracy",
+    };
+    let text =
+        format!("`{name}` of a chained rule has no effect: the first rule of chain {} says it", rule.id);
+    notes.push(Note { at: at.clone(), text });
+}
+
+fn build_link(draft: Draft, default: &[Action], n: usize, last: bool, notes: &mut Vec<Note>) -> Link {
+    let mut link = Link {
+        at: draft.at,
+        test: draft.test,
+        transformations: Vec::new(),
+        multi_match: false,
+        capture: false,
+        msg: None,
+        logdata: None,
+        effects: Vec::new(),
+        tags: Vec::new(),
+        namespaces: Vec::new(),
+    };
+    for action in default {
+        match action {
+            Action::Transformation(transformation) => link.transformations.push(*transformation),
+            // Default effects are of the whole chain's match.
+            Action::Effect(effect) if last => link.effects.push(effect.clone()),
+            _ => {}
+        }
+    }
+    for action in draft.actions {
+        match action {
+            Action::Transformation(transformation) => link.transformations.push(transformation),
+            Action::TransformationNone => link.transformations.clear(),
+            Action::MultiMatch => link.multi_match = true,
+            Action::Capture => link.capture = true,
+            Action::Msg(msg) => link.msg = Some(msg),
+            Action::LogData(logdata) => link.logdata = Some(logdata),
+            Action::Tag(tag) if n > 0 => link.tags.push(tag),
+            Action::Namespace(prefix, name) => link.namespaces.push((prefix, name)),
+            Action::Effect(effect) => {
+                if effect == Effect::Control(Control::Nothing) {
+                    let text = "`ctl` of the debug log or of hashes has no effect: there are none".to_owned();
+                    notes.push(Note { at: link.at.clone(), text });
+                }
+                link.effects.push(effect);
+            }
+            _ => {}
+        }
+    }
+    link
+}
