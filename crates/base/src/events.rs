@@ -129,6 +129,9 @@ pub struct RuleMatch {
     pub source: String,
     /// The rule's `msg`.
     pub message: String,
+    /// The rule's `logdata`, filled in, escaped; empty where it has none.
+    #[serde(default)]
+    pub data: String,
     /// The rule's severity, where it has one.
     pub severity: Option<String>,
     /// Its tags.

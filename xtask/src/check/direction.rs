@@ -31,6 +31,7 @@ static MAP: &[(&str, Floor)] = &[
     ("site", Floor::Pure),
     ("waf", Floor::Pure),
     ("waf-body", Floor::Pure),
+    ("waf-engine", Floor::Pure),
     ("waf-ftw", Floor::Pure),
     ("waf-injection", Floor::Pure),
     ("waf-lang", Floor::Pure),

@@ -119,6 +119,7 @@ fn reports_say_what_matched() {
     let expected = RuleMatch {
         rule: 942_100,
         source: "t.conf:1".into(),
+        data: String::new(),
         message: "SQL injection".into(),
         severity: Some("CRITICAL".into()),
         tags: vec!["attack-sqli".into()],

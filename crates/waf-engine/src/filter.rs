@@ -1,0 +1,191 @@
+//! Which rules a value can match at all: one pass over the distinct bytes of a
+//! text answers it for all rules of a phase at once.
+//!
+//! For each byte there are [`SETS`] rows of bits, one bit a step of the phase: in
+//! row *i* the bit of a step is set if the byte is in the *i*-th set that the
+//! step's operator needs (all sets, where it needs fewer). The rows of a text's
+//! bytes are united, then the rows of the result intersected. What a rule needs is
+//! translated back through its transformations, so that this looks at the text as
+//! it came, and most texts are never transformed.
+
+use crate::program::{ListId, Part};
+use crate::requirement::{Requirement, SETS};
+use rustc_hash::FxHashMap;
+use waf_text::ByteSet;
+
+/// Lengths told apart.
+const LENGTHS: usize = 48;
+
+/// The filter of one phase.
+#[derive(Debug, Default)]
+pub(crate) struct Filter {
+    /// 64-bit words for one row.
+    pub(crate) words: usize,
+    /// `[byte][set][word]`.
+    rows: Vec<u64>,
+    /// `[length][word]`: steps that are content with it.
+    lengths: Vec<u64>,
+    /// Steps that always run.
+    pub(crate) always: Vec<u64>,
+    /// The lists that filtered steps look at, and who looks at what of them.
+    pub(crate) watched: Vec<Watched>,
+}
+
+/// One part of one list, and the steps that look at it.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    pub(crate) list: ListId,
+    pub(crate) part: Part,
+    /// By an entry of any name that is not below.
+    pub(crate) steps: Vec<u64>,
+    /// By an entry of this name, in lower case.
+    pub(crate) named: FxHashMap<Box<[u8]>, Vec<u64>>,
+}
+
+/// One step that is filtered.
+pub(crate) struct Filtered {
+    pub(crate) step: usize,
+    pub(crate) needs: Requirement,
+    /// What it looks at: list, part, the only name, names left out.
+    pub(crate) looks: Vec<Look>,
+}
+
+pub(crate) struct Look {
+    pub(crate) list: ListId,
+    pub(crate) part: Part,
+    pub(crate) only: Option<Box<[u8]>>,
+    pub(crate) not: Vec<Box<[u8]>>,
+}
+
+impl Filter {
+    /// Of `count` steps, of which those not filtered always run.
+    pub(crate) fn new(count: usize, filtered: &[Filtered]) -> Self {
+        let words = count.div_ceil(64);
+        let mut filter = Self {
+            words,
+            rows: vec![0; 256 * SETS * words],
+            lengths: vec![0; LENGTHS * words],
+            always: vec![0; words],
+            watched: Vec::new(),
+        };
+        (0..count).for_each(|step| set(&mut filter.always, step));
+        for one in filtered {
+            filter.always[one.step >> 6] &= !(1 << (one.step & 63));
+            filter.need(one);
+        }
+        filter.watch(filtered);
+        filter
+    }
+
+    fn need(&mut self, one: &Filtered) {
+        let words = self.words;
+        for index in 0..SETS {
+            let bytes = one.needs.sets.get(index).copied().unwrap_or(ByteSet::ALL);
+            for byte in bytes.iter() {
+                set(&mut self.rows[(byte as usize * SETS + index) * words..][..words], one.step);
+            }
+        }
+        for len in one.needs.min_len.min(LENGTHS - 1)..LENGTHS {
+            set(&mut self.lengths[len * words..][..words], one.step);
+        }
+    }
+
+    fn watch(&mut self, filtered: &[Filtered]) {
+        let words = self.words;
+        // Every name that some step treats in its own way, by list and part.
+        let mut names: Vec<((ListId, Part), Vec<Box<[u8]>>)> = Vec::new();
+        for look in filtered.iter().flat_map(|one| &one.looks) {
+            let key = (look.list, look.part);
+            let at = names.iter().position(|(k, _)| *k == key).unwrap_or_else(|| {
+                names.push((key, Vec::new()));
+                names.len() - 1
+            });
+            names[at].1.extend(look.only.iter().chain(&look.not).cloned());
+        }
+        for ((list, part), names) in names {
+            let blank = || vec![0; words];
+            let named = names.into_iter().map(|name| (name, blank())).collect();
+            let mut watched = Watched { list, part, steps: blank(), named };
+            for one in filtered {
+                for look in one.looks.iter().filter(|look| look.list == list && look.part == part) {
+                    if look.only.is_none() {
+                        set(&mut watched.steps, one.step);
+                    }
+                    for (name, steps) in &mut watched.named {
+                        let looks = look.only.as_ref().is_none_or(|only| only == name) && !look.not.contains(name);
+                        if looks {
+                            set(steps, one.step);
+                        }
+                    }
+                }
+            }
+            self.watched.push(watched);
+        }
+    }
+
+    /// Appends to `out` the steps whose needs a text of these bytes and this length meets.
+    pub(crate) fn candidates(&self, bytes: &ByteSet, len: usize, out: &mut Vec<u64>) {
+        match self.words {
+            1 => self.fixed::<1>(bytes, len, out),
+            2 => self.fixed::<2>(bytes, len, out),
+            3 => self.fixed::<3>(bytes, len, out),
+            4 => self.fixed::<4>(bytes, len, out),
+            5 => self.fixed::<5>(bytes, len, out),
+            6 => self.fixed::<6>(bytes, len, out),
+            words => {
+                for word in 0..words {
+                    out.push(self.one_word(bytes, len, word));
+                }
+            }
+        }
+    }
+
+    /// The same with the number of words known to the compiler.
+    fn fixed<const WORDS: usize>(&self, bytes: &ByteSet, len: usize, out: &mut Vec<u64>) {
+        let mut united = [[0u64; WORDS]; SETS];
+        let (rows, _) = self.rows.as_chunks::<WORDS>();
+        for (quarter, mut bits) in bytes.0.into_iter().enumerate() {
+            while bits != 0 {
+                let byte = quarter * 64 + bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                let Some(row) = rows.get(byte * SETS..(byte + 1) * SETS) else { continue };
+                for (united, row) in united.iter_mut().zip(row) {
+                    for (word, bits) in united.iter_mut().zip(row) {
+                        *word |= bits;
+                    }
+                }
+            }
+        }
+        let lengths = &self.lengths[len.min(LENGTHS - 1) * WORDS..][..WORDS];
+        for word in 0..WORDS {
+            let mut bits = lengths[word];
+            for row in &united {
+                bits &= row[word];
+            }
+            out.push(if bytes.is_empty() { self.of_empty(word) } else { bits });
+        }
+    }
+
+    fn one_word(&self, bytes: &ByteSet, len: usize, word: usize) -> u64 {
+        if bytes.is_empty() {
+            return self.of_empty(word);
+        }
+        let mut all = self.lengths[len.min(LENGTHS - 1) * self.words + word];
+        for index in 0..SETS {
+            let united = bytes
+                .iter()
+                .fold(0, |bits, byte| bits | self.rows[(byte as usize * SETS + index) * self.words + word]);
+            all &= united;
+        }
+        all
+    }
+
+    /// An empty text has no byte of any row: whoever asks for nothing may match it.
+    fn of_empty(&self, word: usize) -> u64 {
+        self.lengths.get(word).copied().unwrap_or(0)
+    }
+}
+
+pub(crate) fn set(bits: &mut [u64], at: usize) {
+    bits[at >> 6] |= 1 << (at & 63);
+}

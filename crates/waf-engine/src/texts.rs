@@ -1,0 +1,212 @@
+//! Every text that a transaction looks at, each once, in one piece of memory that
+//! a worker uses again and again.
+
+use crate::chains::{ChainId, Chains};
+use hashbrown::HashTable;
+use std::hash::Hasher;
+use waf_text::ByteSet;
+
+/// One text. Equal texts have equal ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct TextId(pub(crate) u32);
+
+impl TextId {
+    /// The empty text, which is always there.
+    pub(crate) const EMPTY: Self = Self(0);
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Text {
+    start: u32,
+    len: u32,
+    pub(crate) bytes: ByteSet,
+    /// The newest transformed form: a list through [`Form::next`].
+    forms: u32,
+    /// Where the candidates of the phase that runs are, plus one; 0 for not yet.
+    pub(crate) candidates: u32,
+}
+
+/// What a chain of transformations makes of a text.
+#[derive(Clone, Copy, Debug)]
+struct Form {
+    chain: ChainId,
+    to: TextId,
+    next: u32,
+}
+
+const NONE: u32 = u32::MAX;
+
+/// The texts of one transaction.
+#[derive(Debug)]
+pub(crate) struct Texts {
+    memory: Vec<u8>,
+    all: Vec<Text>,
+    table: HashTable<u32>,
+    forms: Vec<Form>,
+    scratch: Vec<u8>,
+    /// Bytes that transformations and operators have looked at.
+    pub(crate) inspected: u64,
+    /// Bytes of memory that may be used; what is beyond is not kept.
+    pub(crate) memory_max: usize,
+    /// Whether something was not kept.
+    pub(crate) overflowed: bool,
+}
+
+impl Default for Texts {
+    fn default() -> Self {
+        let mut texts = Self {
+            memory: Vec::new(),
+            all: Vec::new(),
+            table: HashTable::new(),
+            forms: Vec::new(),
+            scratch: Vec::new(),
+            inspected: 0,
+            memory_max: usize::MAX,
+            overflowed: false,
+        };
+        texts.clear(usize::MAX);
+        texts
+    }
+}
+
+/// Memory kept between transactions; a larger one's is given back.
+const KEPT: usize = 1 << 20;
+
+impl Texts {
+    /// Forgets all texts, for a new transaction.
+    pub(crate) fn clear(&mut self, memory_max: usize) {
+        self.memory.clear();
+        self.all.clear();
+        self.table.clear();
+        self.forms.clear();
+        if self.memory.capacity() > KEPT {
+            self.memory.shrink_to(KEPT);
+        }
+        if self.scratch.capacity() > KEPT {
+            self.scratch = Vec::new();
+        }
+        if self.table.capacity() > KEPT / 64 {
+            self.table = HashTable::new();
+            self.all.shrink_to(KEPT / 64);
+            self.forms.shrink_to(KEPT / 64);
+        }
+        self.inspected = 0;
+        self.memory_max = memory_max;
+        self.overflowed = false;
+        self.intern(b"");
+    }
+
+    /// The bytes of a text.
+    #[inline]
+    pub(crate) fn get(&self, id: TextId) -> &[u8] {
+        let text = &self.all[id.0 as usize];
+        &self.memory[text.start as usize..(text.start + text.len) as usize]
+    }
+
+    #[inline]
+    pub(crate) fn text(&self, id: TextId) -> &Text {
+        &self.all[id.0 as usize]
+    }
+
+    pub(crate) fn len_of(&self, id: TextId) -> usize {
+        self.all[id.0 as usize].len as usize
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(crate) fn set_candidates(&mut self, id: TextId, at: u32) {
+        self.all[id.0 as usize].candidates = at;
+    }
+
+    /// For a new phase: no candidates are known.
+    pub(crate) fn forget_candidates(&mut self) {
+        for text in &mut self.all {
+            text.candidates = 0;
+        }
+    }
+
+    /// The id of a text, which is kept if it is new.
+    pub(crate) fn intern(&mut self, bytes: &[u8]) -> TextId {
+        let hash = hash(bytes);
+        let (memory, all) = (&self.memory, &self.all);
+        let found = self.table.find(hash, |&id| {
+            let text = &all[id as usize];
+            text.len as usize == bytes.len() && &memory[text.start as usize..][..bytes.len()] == bytes
+        });
+        if let Some(&id) = found {
+            return TextId(id);
+        }
+        if self.memory.len() + bytes.len() > self.memory_max.min(u32::MAX as usize / 2) {
+            self.overflowed = true;
+            return TextId::EMPTY;
+        }
+        let start = self.memory.len() as u32;
+        self.memory.extend_from_slice(bytes);
+        self.push(hash, start, bytes.len() as u32)
+    }
+
+    fn push(&mut self, hash: u64, start: u32, len: u32) -> TextId {
+        let id = self.all.len() as u32;
+        let bytes = ByteSet::of(&self.memory[start as usize..]);
+        self.all.push(Text { start, len, bytes, forms: NONE, candidates: 0 });
+        let (memory, all) = (&self.memory, &self.all);
+        self.table.insert_unique(hash, id, |&other| {
+            let text = &all[other as usize];
+            self::hash(&memory[text.start as usize..][..text.len as usize])
+        });
+        TextId(id)
+    }
+
+    /// What a chain of transformations makes of a text.
+    #[inline]
+    pub(crate) fn transformed(&mut self, id: TextId, chain: ChainId, chains: &Chains) -> TextId {
+        let link = chains.get(chain);
+        if !link.always && !link.triggers.meets(&self.all[id.0 as usize].bytes) {
+            return id;
+        }
+        self.transform(id, chain, chains)
+    }
+
+    fn transform(&mut self, id: TextId, chain: ChainId, chains: &Chains) -> TextId {
+        let mut form = self.all[id.0 as usize].forms;
+        while form != NONE {
+            let known = self.forms[form as usize];
+            if known.chain == chain {
+                return known.to;
+            }
+            form = known.next;
+        }
+        // By way of the chain without its last transformation, which others share.
+        let link = chains.get(chain);
+        let before = self.transformed(id, link.before, chains);
+        let to = self.apply(before, link.last, chains);
+        let next = self.all[id.0 as usize].forms;
+        self.all[id.0 as usize].forms = self.forms.len() as u32;
+        self.forms.push(Form { chain, to, next });
+        to
+    }
+
+    /// One transformation; the id is the same where it changes nothing.
+    pub(crate) fn apply(&mut self, id: TextId, by: waf_text::Transformation, chains: &Chains) -> TextId {
+        if !by.triggers().meets(&self.all[id.0 as usize].bytes) && by.triggers() != ByteSet::ALL {
+            return id;
+        }
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        self.inspected += u64::from(self.all[id.0 as usize].len);
+        let changed = chains.apply(by, self.get(id), &mut scratch);
+        let to = if changed { self.intern(&scratch) } else { id };
+        self.scratch = scratch;
+        to
+    }
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = rustc_hash::FxHasher::default();
+    hasher.write(bytes);
+    // The table takes its tag from the high bits.
+    hasher.finish()
+}
