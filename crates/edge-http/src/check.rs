@@ -30,7 +30,7 @@ pub fn check_head(head: &RequestHead<'_>) -> Result<(), Refusal> {
 
 /// Origin form, or `*` for OPTIONS (RFC 9112 §3.2). An absolute form's path was
 /// already taken out of it by the engine.
-fn check_target(head: &RequestHead<'_>) -> Result<(), Refusal> {
+pub(crate) fn check_target(head: &RequestHead<'_>) -> Result<(), Refusal> {
     let target = head.target;
     let form_ok = match target {
         b"*" => head.method == b"OPTIONS",
@@ -42,7 +42,7 @@ fn check_target(head: &RequestHead<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_authority(head: &RequestHead<'_>) -> Result<(), Refusal> {
+pub(crate) fn check_authority(head: &RequestHead<'_>) -> Result<(), Refusal> {
     let mut hosts = head.header_all("host");
     let host = hosts.next();
     if hosts.next().is_some() {
@@ -67,7 +67,7 @@ fn check_authority(head: &RequestHead<'_>) -> Result<(), Refusal> {
 }
 
 /// `host [":" port]` (RFC 9110 §7.2) without user information.
-fn is_authority(text: &[u8]) -> bool {
+pub(crate) fn is_authority(text: &[u8]) -> bool {
     if text.len() > 260 {
         return false;
     }

@@ -6,7 +6,7 @@
 //! RFC 9112 §6.3 allows. The guard reads the framing itself and refuses. Nothing
 //! behind a refused head is ever passed on. It holds back at most one head.
 
-use crate::Refusal;
+use crate::{Refusal, Version};
 use memchr::{memchr, memchr_iter};
 
 /// The limits a guard enforces.
@@ -250,32 +250,42 @@ impl Guard {
 
     /// One trailer line with its end, or the empty line (length 2).
     fn scan_trailer(&mut self, data: &[u8], size: usize) -> Result<Option<usize>, Refusal> {
-        match memchr(b'\n', data) {
-            None if size + data.len() >= self.limits.head => Err(Refusal::Chunk),
-            None => Ok(None),
-            Some(newline) => {
-                self.lines += 1;
-                let too_large = size + newline >= self.limits.head;
-                if newline == 0 || data[newline - 1] != b'\r' || too_large {
-                    return Err(Refusal::Chunk);
-                }
-                if newline > 1 {
-                    let (name, _) = header_line(&data[..newline - 1]).map_err(|_| Refusal::Chunk)?;
-                    // RFC 9110 §6.5.1: framing and routing fields have no place in trailers.
-                    let framing = [&b"content-length"[..], b"transfer-encoding", b"host", b"trailer"];
-                    let forbidden = framing.iter().any(|f| name.eq_ignore_ascii_case(f));
-                    if forbidden || self.lines > self.limits.header_lines {
-                        return Err(Refusal::Chunk);
-                    }
-                }
-                Ok(Some(newline + 1))
-            }
-        }
+        let line = trailer_line(data, size, self.lines + 1, self.limits.head, self.limits.header_lines)?;
+        self.lines += usize::from(line.is_some());
+        Ok(line)
     }
 }
 
+/// The trailer line that `data` begins with: its length with its end, 2 for the
+/// empty one. `size` bytes of trailers came before, and this is line `lines`.
+pub(crate) fn trailer_line(
+    data: &[u8],
+    size: usize,
+    lines: usize,
+    max_size: usize,
+    max_lines: usize,
+) -> Result<Option<usize>, Refusal> {
+    let Some(newline) = memchr(b'\n', data) else {
+        return if size + data.len() >= max_size { Err(Refusal::Chunk) } else { Ok(None) };
+    };
+    let too_large = size + newline >= max_size;
+    if newline == 0 || data[newline - 1] != b'\r' || too_large {
+        return Err(Refusal::Chunk);
+    }
+    if newline > 1 {
+        let (name, _) = header_line(&data[..newline - 1]).map_err(|_| Refusal::Chunk)?;
+        // RFC 9110 §6.5.1: framing and routing fields have no place in trailers.
+        let framing = [&b"content-length"[..], b"transfer-encoding", b"host", b"trailer"];
+        let forbidden = framing.iter().any(|f| name.eq_ignore_ascii_case(f));
+        if forbidden || lines > max_lines {
+            return Err(Refusal::Chunk);
+        }
+    }
+    Ok(Some(newline + 1))
+}
+
 /// Reads a chunk's size line; the answer is its length with its end, and the size.
-fn chunk_size(data: &[u8]) -> Result<Option<(usize, u64)>, Refusal> {
+pub(crate) fn chunk_size(data: &[u8]) -> Result<Option<(usize, u64)>, Refusal> {
     let window = &data[..data.len().min(CHUNK_LINE_MAX)];
     let Some(newline) = memchr(b'\n', window) else {
         let hopeless = window.len() == CHUNK_LINE_MAX || !window.iter().take(16).all(|b| chunk_line_byte(*b));
@@ -373,10 +383,16 @@ fn check_request_line(line: &[u8]) -> Result<(bool, bool), Refusal> {
     if !target_bytes_ok(target) {
         return Err(Refusal::Target);
     }
-    match version {
-        b"HTTP/1.1" => Ok((false, method != b"GET")),
-        b"HTTP/1.0" => Ok((true, method != b"GET")),
-        _ if version.len() == 8 && version.starts_with(b"HTTP/") => Err(Refusal::Version),
+    Ok((version_of(version)? == Version::Http10, method != b"GET"))
+}
+
+/// `HTTP/` digit `.` digit (RFC 9112 §2.3). There is no HTTP/0.9 request line
+/// that names its version (RFC 1945 §4.1), so a major version of 0 is no version.
+pub(crate) fn version_of(text: &[u8]) -> Result<Version, Refusal> {
+    match text {
+        b"HTTP/1.1" => Ok(Version::Http11),
+        b"HTTP/1.0" => Ok(Version::Http10),
+        [b'H', b'T', b'T', b'P', b'/', b'1'..=b'9', b'.', b'0'..=b'9'] => Err(Refusal::Version),
         _ => Err(Refusal::RequestLine),
     }
 }

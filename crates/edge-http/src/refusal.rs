@@ -152,6 +152,39 @@ impl Refusal {
         }
     }
 
+    /// Where the rule that was broken is written; empty where it is not a rule of
+    /// HTTP but a limit of this edge or of the layer below.
+    pub const fn section(self) -> &'static str {
+        match self {
+            Self::RequestLine => "RFC 9112 §3",
+            Self::Version => "RFC 9112 §2.3",
+            Self::LineEnd => "RFC 9112 §2.2",
+            Self::HeaderSyntax => "RFC 9112 §5",
+            Self::NoHost | Self::SeveralHosts | Self::BadHost => "RFC 9112 §3.2",
+            Self::AuthorityMismatch => "RFC 9112 §3.2.2",
+            Self::Target => "RFC 9112 §3.2, RFC 3986 §2",
+            Self::Method => "RFC 9110 §9.1",
+            Self::ContentLength => "RFC 9112 §6.3",
+            Self::LengthAndEncoding | Self::TransferEncoding => "RFC 9112 §6.1",
+            Self::Chunk => "RFC 9112 §7.1",
+            Self::ConnectionHeader => "RFC 9113 §8.2.2",
+            Self::Expect => "RFC 9110 §10.1.1",
+            Self::UnknownHost => "RFC 9110 §7.4",
+            Self::HeadTooLarge
+            | Self::TargetTooLong
+            | Self::TooManyHeaders
+            | Self::BodyTooLarge
+            | Self::BodyTimeout
+            | Self::HeadTimeout
+            | Self::Handshake
+            | Self::HandshakeTimeout
+            | Self::Connections
+            | Self::ConnectionsPerIp
+            | Self::Loop
+            | Self::Protocol => "",
+        }
+    }
+
     /// What is wrong, as the error page says it.
     pub const fn explanation(self) -> &'static str {
         match self {

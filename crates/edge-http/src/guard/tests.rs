@@ -106,6 +106,8 @@ fn request_lines() {
         ("GET /", RequestLine),
         ("GET / HTTP/2.0", Version),
         ("GET / HTTP/1.2", Version),
+        ("GET / HTTP/0.9", RequestLine),
+        ("GET / HTTP/a.b", RequestLine),
         ("GET / http/1.1", RequestLine),
         ("G\u{e9}T / HTTP/1.1", RequestLine),
         ("GET /\u{e9} HTTP/1.1", Target),
