@@ -1,8 +1,6 @@
 //! Arguments of operators, and the data files that some of them name.
 
-use std::net::IpAddr;
-
-use waf_text::{ByteSet, Network, Nid, UnicodeMap};
+use waf_text::{ByteSet, Network, Nid, UnicodeMap, operator};
 
 use crate::error::{Wrong, shown};
 use crate::files::data_names;
@@ -52,11 +50,7 @@ pub(crate) fn no_file(name: &str) -> Wrong {
 
 /// `@pm a b c`.
 pub(crate) fn phrases(argument: &[u8]) -> Result<Vec<Vec<u8>>, Wrong> {
-    let phrases: Vec<Vec<u8>> = argument
-        .split(u8::is_ascii_whitespace)
-        .filter(|phrase| !phrase.is_empty())
-        .map(<[u8]>::to_vec)
-        .collect();
+    let phrases = operator::phrases(argument);
     if phrases.is_empty() {
         return Err(Wrong::new("`@pm` has no phrases", "write them after it, separated by blanks"));
     }
@@ -64,12 +58,8 @@ pub(crate) fn phrases(argument: &[u8]) -> Result<Vec<Vec<u8>>, Wrong> {
 }
 
 /// One phrase a line; `#` begins a comment.
-pub(crate) fn phrase_lines(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
-    bytes
-        .split(|&b| b == b'\n')
-        .map(<[u8]>::trim_ascii)
-        .filter(|line| !line.is_empty() && line[0] != b'#')
-        .map(<[u8]>::to_vec)
+pub(crate) fn phrase_lines(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    operator::phrases_from_file(bytes).into_iter().map(<[u8]>::to_vec)
 }
 
 /// `@ipMatch 10.0.0.0/8,::1`.
@@ -103,61 +93,35 @@ pub(crate) fn network_lines(name: &str, bytes: &[u8]) -> Result<Vec<Network>, Wr
 }
 
 fn network(text: &[u8]) -> Result<Network, Wrong> {
-    let wrong = || {
-        Wrong::new(
-            format!("`{}` is neither an address nor a network", shown(text)),
-            "write `192.0.2.7`, `192.0.2.0/24` or `2001:db8::/32`",
-        )
-    };
-    let text = std::str::from_utf8(text).map_err(|_| wrong())?;
-    let (address, bits) = match text.split_once('/') {
-        Some((address, bits)) => (address, Some(bits)),
-        None => (text, None),
-    };
-    let address: IpAddr = address.parse().map_err(|_| wrong())?;
-    let most = if address.is_ipv4() { 32 } else { 128 };
-    let bits = match bits {
-        None => most,
-        Some(bits) => bits.parse().ok().filter(|bits| *bits <= most).ok_or_else(wrong)?,
-    };
-    Ok(Network { address, bits })
+    let hint = "write `192.0.2.7`, `192.0.2.0/24` or `2001:db8::/32`";
+    match std::str::from_utf8(text).map(str::parse) {
+        Ok(Ok(network)) => Ok(network),
+        Ok(Err(error)) => Err(Wrong::new(shown(error.to_string().as_bytes()), hint)),
+        Err(_) => Err(Wrong::new(format!("`{}` is no IP address", shown(text)), hint)),
+    }
 }
 
 /// `@validateByteRange 9,10,13,32-126,128-255`.
 pub(crate) fn byte_range(argument: &[u8]) -> Result<ByteSet, Wrong> {
-    let mut set = ByteSet::EMPTY;
-    for part in argument.split(|&b| b == b',').map(<[u8]>::trim_ascii) {
-        let wrong = || {
-            Wrong::new(
-                format!("`{}` is not a range of bytes", shown(part)),
-                "write numbers from 0 to 255 and ranges, separated by commas: `9,10,13,32-126`",
-            )
-        };
-        let text = std::str::from_utf8(part).map_err(|_| wrong())?;
-        let (first, last) = text.split_once('-').unwrap_or((text, text));
-        let first: u8 = first.trim().parse().map_err(|_| wrong())?;
-        let last: u8 = last.trim().parse().map_err(|_| wrong())?;
-        if first > last {
-            return Err(wrong());
-        }
-        set = set.union(&ByteSet::range(first, last));
+    let hint = "write numbers from 0 to 255 and ranges, separated by commas: `9,10,13,32-126`";
+    if argument.trim_ascii().is_empty() {
+        return Err(Wrong::new("`@validateByteRange` has no range", hint));
     }
-    Ok(set)
+    match operator::ByteRange::parse(&String::from_utf8_lossy(argument)) {
+        Ok(range) => Ok(range.allowed),
+        Err(error) => Err(Wrong::new(shown(error.to_string().as_bytes()), hint)),
+    }
 }
 
 /// `@validateNid cl REGEX`.
 pub(crate) fn national_id(argument: &[u8]) -> Result<(Nid, String), Wrong> {
     let end = argument.iter().position(u8::is_ascii_whitespace).unwrap_or(argument.len());
     let (country, regex) = argument.split_at(end);
-    let nid = match country.to_ascii_lowercase().as_slice() {
-        b"cl" => Nid::Cl,
-        b"us" => Nid::Us,
-        _ => {
-            return Err(Wrong::new(
-                format!("`@validateNid` does not know the country `{}`", shown(country)),
-                "write `cl` or `us`, then the expression",
-            ));
-        }
+    let Some(nid) = Nid::parse(&String::from_utf8_lossy(country).to_ascii_lowercase()) else {
+        return Err(Wrong::new(
+            format!("`@validateNid` does not know the country `{}`", shown(country)),
+            "write `cl` or `us`, then the expression",
+        ));
     };
     let regex = regex.trim_ascii_start();
     if regex.is_empty() {
@@ -166,41 +130,12 @@ pub(crate) fn national_id(argument: &[u8]) -> Result<(Nid, String), Wrong> {
     Ok((nid, utf8(regex)?.to_owned()))
 }
 
-/// The mapping of a code page in a `unicode.mapping` file: a line with the page's
-/// number, then a line of `code:byte` pairs, all in hex.
+/// The mapping of a code page in a `unicode.mapping` file.
 pub(crate) fn unicode_map(bytes: &[u8], page: u32) -> Result<UnicodeMap, Wrong> {
-    let text = String::from_utf8_lossy(bytes);
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let number = |line: &str| -> Option<u32> {
-        let digits: String = line.chars().take_while(char::is_ascii_digit).collect();
-        let rest = &line[digits.len()..];
-        if rest.is_empty() || rest.starts_with([' ', '\t', '(']) { digits.parse().ok() } else { None }
-    };
-    while let Some(line) = lines.next() {
-        if number(line) != Some(page) {
-            continue;
-        }
-        let mut pairs = Vec::new();
-        for pair in lines.next().unwrap_or_default().split_ascii_whitespace() {
-            let parsed = pair.split_once(':').and_then(|(code, byte)| {
-                Some((u32::from_str_radix(code, 16).ok()?, u8::from_str_radix(byte, 16).ok()?))
-            });
-            match parsed {
-                Some(pair) => pairs.push(pair),
-                None => {
-                    return Err(Wrong::new(
-                        format!(
-                            "code page {page} has `{}`, which is not a pair `code:byte` in hex",
-                            shown(pair.as_bytes())
-                        ),
-                        "use the `unicode.mapping` that comes with ModSecurity",
-                    ));
-                }
-            }
-        }
-        pairs.sort_unstable();
-        pairs.dedup_by_key(|pair| pair.0);
-        return Ok(UnicodeMap { pairs });
-    }
-    Err(Wrong::new(format!("the file has no code page {page}"), "name one that it has, such as 20127"))
+    UnicodeMap::parse(&String::from_utf8_lossy(bytes), page).map_err(|what| {
+        Wrong::new(
+            shown(what.as_bytes()),
+            "use the `unicode.mapping` that comes with ModSecurity; pages such as 20127 are in it",
+        )
+    })
 }

@@ -42,7 +42,7 @@ pub enum Kind {
 pub fn referenced(name: &str, text: &[u8]) -> Vec<Reference> {
     let mut found = Vec::new();
     for line in lines(text) {
-        let Ok(args) = line.args() else { continue };
+        let Ok((args, _)) = line.args() else { continue };
         let Some((directive, args)) = args.split_first() else { continue };
         let directive = directive.str().to_ascii_lowercase();
         let mut add = |what: &str, kind, optional| {

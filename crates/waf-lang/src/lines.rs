@@ -55,20 +55,33 @@ impl Line<'_> {
         starts_with_ignore_case(text, b"secrule") || starts_with_ignore_case(text, b"secaction")
     }
 
-    /// The directive and its arguments.
-    pub(crate) fn args(&self) -> Result<Vec<Arg<'_>>, Wrong> {
+    /// The directive and its arguments, and whether a rule's actions, the last of
+    /// them, lack their closing quote, which libmodsecurity allows.
+    pub(crate) fn args(&self) -> Result<(Vec<Arg<'_>>, bool), Wrong> {
         let text: &[u8] = &self.text;
-        let mut args = Vec::with_capacity(4);
+        let mut args: Vec<Arg<'_>> = Vec::with_capacity(4);
         let mut at = 0;
         loop {
             while at < text.len() && text[at].is_ascii_whitespace() {
                 at += 1;
             }
             if at == text.len() {
-                return Ok(args);
+                return Ok((args, false));
             }
             let (arg, end) = match text[at] {
-                quote @ (b'"' | b'\'') => quoted(text, at + 1, quote)?,
+                quote @ (b'"' | b'\'') => match quoted(text, at + 1, quote) {
+                    (arg, Some(end)) => (arg, end),
+                    (arg, None) if args.len() == 3 && args[0].text.eq_ignore_ascii_case(b"secrule") => {
+                        args.push(arg);
+                        return Ok((args, true));
+                    }
+                    (arg, None) => {
+                        return Err(Wrong::new(
+                            format!("the quote before `{}` is never closed", shown(&arg.text)),
+                            "close it on this line, or end the line with a backslash to continue it",
+                        ));
+                    }
+                },
                 _ => bare(text, at),
             };
             if text.get(end).is_some_and(|b| !b.is_ascii_whitespace()) {
@@ -83,9 +96,10 @@ impl Line<'_> {
     }
 }
 
-/// A quoted argument that begins at `start`; where the line goes on after it.
-/// `\"` becomes `"`; every other backslash stays, as expressions need it.
-fn quoted(text: &[u8], start: usize, quote: u8) -> Result<(Arg<'_>, usize), Wrong> {
+/// A quoted argument that begins at `start`; where the line goes on after it, if
+/// the quote is closed. `\"` becomes `"`; every other backslash stays, as
+/// expressions need it.
+fn quoted(text: &[u8], start: usize, quote: u8) -> (Arg<'_>, Option<usize>) {
     let mut removed = Vec::new();
     let mut at = start;
     while at < text.len() && text[at] != quote {
@@ -96,12 +110,6 @@ fn quoted(text: &[u8], start: usize, quote: u8) -> Result<(Arg<'_>, usize), Wron
             at += 1;
         }
         at += 1;
-    }
-    if at >= text.len() {
-        return Err(Wrong::new(
-            format!("the quote before `{}` is never closed", shown(&text[start..])),
-            "close it on this line, or end the line with a backslash to continue it",
-        ));
     }
     let inner = if removed.is_empty() {
         Cow::Borrowed(&text[start..at])
@@ -115,7 +123,7 @@ fn quoted(text: &[u8], start: usize, quote: u8) -> Result<(Arg<'_>, usize), Wron
         out.extend_from_slice(&text[from..at]);
         Cow::Owned(out)
     };
-    Ok((Arg { text: inner, start, removed }, at + 1))
+    (Arg { text: inner, start, removed }, (at < text.len()).then_some(at + 1))
 }
 
 /// An argument without quotes around it; `ARGS:'/a b/'` is one.

@@ -44,9 +44,7 @@ pub fn parse(files: &Files) -> Result<RuleSet, Vec<LoadError>> {
         }
         loader.file(root, &Place { file: root.as_str().into(), line: 0 });
     }
-    if let Some((at, wrong)) = loader.drafts.end() {
-        loader.error(&at, wrong);
-    }
+    loader.drafts.end(&mut loader.notes);
     if !loader.errors.is_empty() {
         return Err(loader.errors);
     }
@@ -142,7 +140,14 @@ impl<'a> Loader<'a> {
 
     fn line(&mut self, file: &'a str, at: &Place, line: &Line<'_>) -> Result<(), Wrong> {
         let args = match line.args() {
-            Ok(args) => args,
+            Ok((args, unclosed)) => {
+                if unclosed {
+                    let text =
+                        "the quote around the actions is never closed: they end with the line".to_owned();
+                    self.notes.push(Note { at: at.clone(), text });
+                }
+                args
+            }
             Err(wrong) => {
                 // The chain goes on as if the rule had been read.
                 self.drafts.unreadable(line.names_rule());

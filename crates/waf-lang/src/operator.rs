@@ -160,7 +160,10 @@ fn number(name: &str, argument: &[u8]) -> Result<Macro, Wrong> {
     let parsed = some(name, argument)?;
     if let Some(text) = parsed.as_text() {
         let text = String::from_utf8_lossy(text);
-        if text.parse::<i64>().is_err() {
+        // As C's `atoi` the engine reads no fraction: `70.0` says nothing else than `70`.
+        let digits =
+            text.split_once('.').filter(|(_, f)| f.bytes().all(|b| b == b'0')).map_or(&*text, |(n, _)| n);
+        if digits.parse::<i64>().is_err() {
             return Err(Wrong::new(
                 format!("`@{name}` wants a whole number, not `{}`", shown(argument)),
                 "write digits, or a macro such as `%{tx.limit}`; `@streq` compares texts",

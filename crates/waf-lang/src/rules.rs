@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use crate::action::Action;
 use crate::error::Wrong;
-use crate::model::{Control, Disruptive, Effect, Item, Link, Note, Place, Rule, Skip, Target, Test};
+use crate::model::{
+    Control, Disruptive, Effect, Item, Link, Note, Operator, Place, Rule, Skip, Target, Test,
+};
 
 /// One `SecRule` or `SecAction` as written.
 #[derive(Debug)]
@@ -120,6 +122,10 @@ impl Drafts {
                 self.broken = true;
                 return Ok(0);
             }
+            // libmodsecurity asks for one of `SecRule` alone.
+            if draft.test.is_none() {
+                return Ok(0);
+            }
             return Err(Wrong::new("the rule has no id", "give it one: `id:1`; local rules use 1 to 99999"));
         };
         if let Some(before) = self.ids.get(&id) {
@@ -160,8 +166,12 @@ impl Drafts {
                 Action::Disruptive(_) => disruptive = true,
                 Action::AuditLog(_)
                 | Action::Block
+                | Action::Capture
                 | Action::Effect(_)
                 | Action::Log(_)
+                | Action::LogData(_)
+                | Action::Msg(_)
+                | Action::MultiMatch
                 | Action::Severity(_)
                 | Action::Status(_)
                 | Action::Tag(_)
@@ -174,8 +184,8 @@ impl Drafts {
                 }
                 _ => {
                     return Err(Wrong::new(
-                        "`SecDefaultAction` has an action that is a rule's own (`id`, `msg`, `chain`, `skip`, `capture` and the like)",
-                        "write it in the rules; here: a disruptive action, `log`, `auditlog`, `status`, `severity`, `tag`, `t:…`, `setvar` and the like",
+                        "`SecDefaultAction` has an action that is a rule's own (`id`, `chain`, `skip`, `rev` and the like)",
+                        "write it in the rules; here: a disruptive action, `log`, `auditlog`, `status`, `msg`, `tag`, `t:…`, `setvar` and the like",
                     ));
                 }
             }
@@ -213,13 +223,19 @@ impl Drafts {
         Ok(())
     }
 
-    /// At the end of the files: a chain must not be open.
-    pub(crate) fn end(&self) -> Option<(Place, Wrong)> {
-        let open = self.open.clone()?;
-        Some((
-            open,
-            Wrong::new("the chain has no next rule", "put a `SecRule` after it, or take `chain` out"),
-        ))
+    /// At the end of the files: a chain that is still open never matches, as in
+    /// libmodsecurity; its links are looked at all the same.
+    pub(crate) fn end(&mut self, notes: &mut Vec<Note>) {
+        let Some(at) = self.open.take() else { return };
+        if let Some(DraftItem::Rule(rule)) = self.items.last_mut()
+            && !self.broken
+        {
+            let operator = Operator::Never;
+            let test = Test { targets: Vec::new(), negated: false, operator, written: "@noMatch".to_owned() };
+            rule.links.push(Draft { at: at.clone(), test: Some(test), actions: Vec::new() });
+            let text = format!("rule {} never acts: it says `chain`, and no rule follows it", rule.id);
+            notes.push(Note { at, text });
+        }
     }
 
     /// Applies removals, updates and defaults.
@@ -235,6 +251,11 @@ impl Drafts {
         for item in self.items {
             items.push(match item {
                 DraftItem::Marker(name) => Item::Marker(name),
+                DraftItem::Rule(rule) if rule.id == 0 => {
+                    let text = "this `SecAction` has no id: it cannot be removed, updated or named in events";
+                    notes.push(Note { at: rule.links[0].at.clone(), text: text.to_owned() });
+                    Item::Rule(Box::new(build(rule, &self.defaults, notes)))
+                }
                 DraftItem::Rule(rule) => Item::Rule(Box::new(build(rule, &self.defaults, notes))),
             });
         }
@@ -423,8 +444,8 @@ fn build(draft: DraftRule, defaults: &[Option<(Place, Vec<Action>)>; 6], notes: 
     let mut kept = Logging::default();
     // What a later link says is said first, so that an earlier one overrides it.
     settle(&mut rule, &mut kept, default, notes, Role::Default);
+    // `block` among them makes every rule of the phase one that blocks.
     let mut by_default = std::mem::replace(&mut rule.disruptive, Disruptive::Pass);
-    rule.is_block = false;
     for link in draft.links[1..].iter().rev() {
         settle(&mut rule, &mut kept, &link.actions, notes, Role::Later(&link.at));
     }
@@ -547,6 +568,10 @@ fn build_link(draft: Draft, default: &[Action], n: usize, last: bool, notes: &mu
     for action in default {
         match action {
             Action::Transformation(transformation) => link.transformations.push(*transformation),
+            Action::Capture => link.capture = true,
+            Action::MultiMatch => link.multi_match = true,
+            Action::Msg(msg) if n == 0 => link.msg = Some(msg.clone()),
+            Action::LogData(logdata) if n == 0 => link.logdata = Some(logdata.clone()),
             // Default effects are of the whole chain's match.
             Action::Effect(effect) if last => link.effects.push(effect.clone()),
             _ => {}

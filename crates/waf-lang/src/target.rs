@@ -170,18 +170,28 @@ impl Variable {
     }
 }
 
+/// Variables that others have: why they are not here.
+const REFUSED: &[(&str, &str)] = &[
+    ("MSC_PCRE_ERROR", "expressions run in linear time and cannot fail"),
+    ("MSC_PCRE_LIMITS_EXCEEDED", "expressions run in linear time and have no limit to exceed"),
+    ("PERF_ALL", "`bastide waf explain` shows what rules cost"),
+    ("SCRIPT_FILENAME", "there are no scripts here"),
+    ("STREAM_INPUT_BODY", "bodies are inspected as they are parsed: use `REQUEST_BODY`"),
+    ("STREAM_OUTPUT_BODY", "bodies are not rewritten: use `RESPONSE_BODY`"),
+    ("USERAGENT_IP", "`REMOTE_ADDR` is the client, also behind a trusted proxy"),
+    ("WEBSERVER_ERROR_LOG", "there is no web server's error log here, nor in libmodsecurity"),
+];
+
 /// The variable of this name, for a rule or a macro.
 pub(crate) fn variable(name: &[u8]) -> Result<Variable, Wrong> {
-    let Some(variable) = Variable::parse(name) else {
-        return Err(Wrong::unknown("variable", name, NAMES.iter().map(|(name, _)| *name)));
-    };
-    if variable == Variable::WebserverErrorLog {
+    if let Some((known, why)) = REFUSED.iter().find(|(known, _)| known.as_bytes().eq_ignore_ascii_case(name))
+    {
         return Err(Wrong::new(
-            "variable `WEBSERVER_ERROR_LOG` is not supported",
-            "there is no web server's error log here (nor in libmodsecurity); take it out of the rule",
+            format!("variable `{known}` is not supported: {why}"),
+            "take it out of the rule, or the rule out",
         ));
     }
-    Ok(variable)
+    Variable::parse(name).ok_or_else(|| Wrong::unknown("variable", name, NAMES.iter().map(|(name, _)| *name)))
 }
 
 /// The variables of a rule, separated by `|` (or by commas).
@@ -416,7 +426,10 @@ mod tests {
             ("ARGS:'a", "error: the quote before `a` is never closed"),
             ("ARGS:/a", "error: the expression `/a` has no closing `/`"),
             ("ARGS:'a'b", "error: `b` follows the variable `ARGS`"),
-            ("WEBSERVER_ERROR_LOG", "error: variable `WEBSERVER_ERROR_LOG` is not supported"),
+            (
+                "WEBSERVER_ERROR_LOG",
+                "error: variable `WEBSERVER_ERROR_LOG` is not supported: there is no web server's error log here, nor in libmodsecurity",
+            ),
         ] {
             assert_eq!(dump(text), expected, "{text}");
         }
