@@ -5,10 +5,16 @@
 //! (`../shared/testdata/…` unless `--dir` says otherwise). Where the folder is
 //! absent, the run says so and counts nothing as passed.
 //!
+//! The suite `crs` also takes `--rules DIR`, `--tests DIR` and `--case ID`.
+//!
 //! A run fails where a case failed. With `--ratchet`, as `script/test` runs it, it
 //! fails where it is worse than `xtask/conformance.toml` says: fewer cases passed,
 //! or one failed that is not known to.
 
+mod crs;
+mod seclang;
+
+pub(crate) use crs::Options as CrsOptions;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,11 +27,19 @@ struct Suite {
     about: &'static str,
     /// Below `../shared/testdata`.
     data: &'static str,
-    run: fn(&Path) -> Result<Outcome, String>,
+    run: fn(&Path, &crs::Options) -> Result<Outcome, String>,
 }
 
-static SUITES: &[Suite] =
-    &[Suite { name: "promql", about: "Prometheus' PromQL scripts", data: "promql", run: promql }];
+static SUITES: &[Suite] = &[
+    Suite { name: "crs", about: "the Core Rule Set's regression cases", data: "crs", run: crs::run },
+    Suite { name: "promql", about: "Prometheus' PromQL scripts", data: "promql", run: |dir, _| promql(dir) },
+    Suite {
+        name: "seclang",
+        about: "Coraza's and ModSecurity's SecLang cases",
+        data: "",
+        run: |dir, _| seclang::run(dir),
+    },
+];
 
 /// What a suite's run gave.
 #[derive(Debug, Default, PartialEq, Serialize)]
@@ -36,6 +50,8 @@ pub(crate) struct Outcome {
     pub(crate) failed: u64,
     /// Cases that were not run, because what they need is not built.
     pub(crate) skipped: u64,
+    /// Cases whose bytes a standard has us refuse before the suite's subject sees them.
+    pub(crate) refused: Vec<crs::Refused>,
     /// Why, for each that failed.
     pub(crate) failures: Vec<Failure>,
     /// What the skipped ones need, and how many need it.
@@ -59,6 +75,7 @@ pub(crate) fn run(
     json: bool,
     ratchet: bool,
     dir: Option<PathBuf>,
+    options: &crs::Options,
 ) -> ExitCode {
     let Some(name) = name else {
         for suite in SUITES {
@@ -71,15 +88,20 @@ pub(crate) fn run(
         eprintln!("error: no conformance suite `{name}`\nhint: there are: {}", known.join(", "));
         return ExitCode::from(64);
     };
+    if name != "crs" && options.any() {
+        eprintln!("error: `--rules`, `--tests` and `--case` belong to the suite `crs`");
+        return ExitCode::from(64);
+    }
     let given = dir.is_some();
     let dir = dir.unwrap_or_else(|| root.join("../shared/testdata").join(suite.data));
-    if !dir.is_dir() {
+    let elsewhere = options.rules.is_some() && options.tests.is_some();
+    if !dir.is_dir() && !elsewhere {
         eprintln!("conformance {name}: not run: no data at `{}`", dir.display());
         eprintln!("hint: name the folder with --dir");
         // Absent data is no failure of ours where nobody asked for that folder.
         return ExitCode::from(u8::from(given));
     }
-    match (suite.run)(&dir) {
+    match (suite.run)(&dir, options) {
         Ok(outcome) => {
             let printed = report(&outcome, json);
             if !ratchet {
@@ -175,6 +197,13 @@ fn report(outcome: &Outcome, json: bool) -> ExitCode {
     } else {
         for failure in &outcome.failures {
             println!("FAILED {}\n    {}", failure.name, failure.why.trim_end().replace('\n', "\n    "));
+        }
+        for refused in &outcome.refused {
+            let crs::Refused { name, reason, section, status } = refused;
+            println!("refused {name} with {status}: {reason} ({section})");
+        }
+        if !outcome.refused.is_empty() {
+            println!("{} refused as HTTP has it, neither passed nor failed", outcome.refused.len());
         }
         println!("{closing}");
     }

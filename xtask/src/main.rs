@@ -51,6 +51,15 @@ enum Command {
         /// Where the suite's data is, instead of its usual place beside the repository
         #[arg(long)]
         dir: Option<PathBuf>,
+        /// Of `crs`: the folder of the rules
+        #[arg(long)]
+        rules: Option<PathBuf>,
+        /// Of `crs`: the folder of the cases
+        #[arg(long)]
+        tests: Option<PathBuf>,
+        /// Of `crs`: only this case (920100-2) or rule (920100), told at length
+        #[arg(long = "case", conflicts_with = "ratchet")]
+        cases: Vec<String>,
     },
     /// Measure side by side against other programs
     #[command(disable_help_flag = true)]
@@ -72,8 +81,9 @@ fn main() -> ExitCode {
     let root = repository();
     match arguments.command {
         Command::Check { json, bless } => check::run(&root, json, bless),
-        Command::Conformance { name, json, ratchet, dir } => {
-            conformance::run(&root, name.as_deref(), json, ratchet, dir)
+        Command::Conformance { name, json, ratchet, dir, rules, tests, cases } => {
+            let options = conformance::CrsOptions { rules, tests, cases };
+            conformance::run(&root, name.as_deref(), json, ratchet, dir, &options)
         }
         Command::Bench { arguments } => bench::run(&root, &arguments),
     }
