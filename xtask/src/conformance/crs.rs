@@ -179,10 +179,21 @@ fn matched(exchange: &Exchange) -> String {
     )
 }
 
+/// How much of a request is worth showing.
+const TRACED_LINES: usize = 60;
+const TRACED_BYTES: usize = 2_000;
+
 /// All that happened, for whoever looks into one case.
 fn trace(raw: &[u8], exchange: &Exchange) {
-    for line in raw.split_inclusive(|&b| b == b'\n') {
-        eprintln!("   > {}", line.escape_ascii());
+    let mut lines = raw.split_inclusive(|&b| b == b'\n');
+    for line in lines.by_ref().take(TRACED_LINES) {
+        let cut = &line[..line.len().min(TRACED_BYTES)];
+        let more = if cut.len() < line.len() { "…" } else { "" };
+        eprintln!("   > {}{more}", cut.escape_ascii());
+    }
+    match lines.count() {
+        0 => {}
+        more => eprintln!("   > … and {more} lines"),
     }
     for line in &exchange.trace {
         eprintln!("   {line}");

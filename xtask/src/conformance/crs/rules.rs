@@ -35,7 +35,7 @@ SecRule MULTIPART_UNMATCHED_BOUNDARY "@eq 1" \
 "#;
 
 /// The settings that the Core Rule Set documents for its tests.
-const TX: [(&str, &str); 9] = [
+const TX: [(&str, &str); 10] = [
     ("blocking_paranoia_level", "4"),
     // The name in versions 2 and 3.
     ("paranoia_level", "4"),
@@ -45,6 +45,8 @@ const TX: [(&str, &str); 9] = [
     ("total_arg_length", "64000"),
     ("max_num_args", "255"),
     ("max_file_size", "64100"),
+    // The rules say `sizes`, the documentation also `size`.
+    ("combined_file_sizes", "65535"),
     ("combined_file_size", "65535"),
 ];
 
