@@ -80,12 +80,12 @@ const ACTIONS: &[(&str, Form)] = &[
     ("rev", With(|v| Ok(Action::Rev(utf8(v)?.to_owned())))),
     ("sanitiseArg", With(|v| sanitise(Variable::Args, v))),
     ("sanitiseMatched", Alone(|| Action::Effect(Effect::Sanitise(Variable::MatchedVar, None)))),
-    ("sanitiseMatchedBytes", May(|_| Ok(Action::Effect(Effect::Sanitise(Variable::MatchedVar, None))))),
+    ("sanitiseMatchedBytes", May(sanitise_matched_bytes)),
     ("sanitiseRequestHeader", With(|v| sanitise(Variable::RequestHeaders, v))),
     ("sanitiseResponseHeader", With(|v| sanitise(Variable::ResponseHeaders, v))),
     ("sanitizeArg", With(|v| sanitise(Variable::Args, v))),
     ("sanitizeMatched", Alone(|| Action::Effect(Effect::Sanitise(Variable::MatchedVar, None)))),
-    ("sanitizeMatchedBytes", May(|_| Ok(Action::Effect(Effect::Sanitise(Variable::MatchedVar, None))))),
+    ("sanitizeMatchedBytes", May(sanitise_matched_bytes)),
     ("sanitizeRequestHeader", With(|v| sanitise(Variable::RequestHeaders, v))),
     ("sanitizeResponseHeader", With(|v| sanitise(Variable::ResponseHeaders, v))),
     ("setenv", With(set_env)),
@@ -313,8 +313,10 @@ fn severity(value: &[u8]) -> Result<Action, Wrong> {
 
 fn status(value: &[u8]) -> Result<Action, Wrong> {
     match whole(value) {
-        Some(n @ 100..=599) => Ok(Action::Status(n as u16)),
-        _ => Err(Wrong::new(format!("`{}` is not a status", shown(value)), "write a number from 100 to 599")),
+        // 44 is not one, but stands in configurations that ModSecurity shipped: the
+        // rule is built with a note, and without it.
+        Some(n @ 1..=599) => Ok(Action::Status(n as u16)),
+        _ => Err(Wrong::new(format!("`{}` is not a status", shown(value)), "write a number from 200 to 599")),
     }
 }
 
@@ -387,6 +389,17 @@ fn sanitise(variable: Variable, value: &[u8]) -> Result<Action, Wrong> {
     Ok(Action::Effect(Effect::Sanitise(variable, Some(value.into()))))
 }
 
+/// `sanitiseMatchedBytes:1/4` leaves bytes at the ends readable; here the whole value is masked.
+fn sanitise_matched_bytes(value: Option<&[u8]>) -> Result<Action, Wrong> {
+    match value {
+        None => Ok(Action::Effect(Effect::Sanitise(Variable::MatchedVar, None))),
+        Some(value) => Err(Wrong::new(
+            format!("`sanitiseMatchedBytes:{}` leaves bytes readable, which is not supported", shown(value)),
+            "write `sanitiseMatchedBytes` alone: the whole value is masked",
+        )),
+    }
+}
+
 /// `tx.name`, with macros in the name: the collection and the name.
 fn member<'a>(action: &str, text: &'a [u8]) -> Result<(Variable, &'a [u8]), Wrong> {
     let end = text.iter().position(|b| matches!(b, b'.' | b':')).ok_or_else(|| {
@@ -425,18 +438,17 @@ fn stored(action: &str, name: &[u8]) -> Result<Variable, Wrong> {
 /// Where a byte first stands outside of `%{…}`.
 fn outside_macros(text: &[u8], byte: u8) -> Option<usize> {
     let mut at = 0;
-    while at < text.len() {
-        if text[at] == byte {
-            return Some(at);
-        }
-        if text[at..].starts_with(b"%{")
-            && let Some(close) = text[at..].iter().position(|&b| b == b'}')
-        {
-            at += close;
+    while at < text.len() && text[at] != byte {
+        if text[at..].starts_with(b"%{") {
+            match text[at..].iter().position(|&b| b == b'}') {
+                Some(close) => at += close,
+                // None is closed from here on.
+                None => return text[at..].iter().position(|&b| b == byte).map(|n| at + n),
+            }
         }
         at += 1;
     }
-    None
+    (at < text.len()).then_some(at)
 }
 
 fn unquote(value: &[u8]) -> &[u8] {

@@ -31,29 +31,39 @@ const NO_UPLOADS: &str = "uploads are inspected in memory and not kept";
 const NO_HASH: (&str, &str) = ("links are not signed here", "take it out");
 const NO_NET: &str = "rules look nothing up over the network";
 
+/// A directive of one argument, which a function reads into a field.
+macro_rules! set {
+    ($($field:ident).+ = $read:expr) => {
+        One(|directives, value| {
+            directives.$($field).+ = $read(value)?.into();
+            Ok(())
+        })
+    };
+}
+
 /// Every directive by its name, sorted without regard to case.
 const DIRECTIVES: &[(&str, Directive)] = &[
     ("Include", Loader),
     ("IncludeOptional", Loader),
     ("SecAction", Loader),
-    ("SecArgumentSeparator", One(|d, v| Ok(d.argument_separator = Some(separator(v)?)))),
-    ("SecArgumentsLimit", One(|d, v| Ok(d.arguments_limit = Some(small(v)?)))),
-    ("SecAuditEngine", One(|d, v| Ok(d.audit.engine = Some(audit_mode(v)?)))),
-    ("SecAuditLog", One(|d, v| Ok(d.audit.path = Some(log_path(v)?)))),
+    ("SecArgumentSeparator", set!(argument_separator = separator)),
+    ("SecArgumentsLimit", set!(arguments_limit = small)),
+    ("SecAuditEngine", set!(audit.engine = audit_mode)),
+    ("SecAuditLog", set!(audit.path = log_path)),
     ("SecAuditLog2", Nothing("there is one audit log")),
-    ("SecAuditLogDirMode", One(|d, v| Ok(d.audit.dir_mode = mode(v)?))),
-    ("SecAuditLogFileMode", One(|d, v| Ok(d.audit.file_mode = mode(v)?))),
-    ("SecAuditLogFormat", One(|d, v| Ok(d.audit.json = Some(either(v, "JSON", "Native")?)))),
-    ("SecAuditLogParts", One(|d, v| Ok(d.audit.parts = Some(audit_parts(v)?)))),
+    ("SecAuditLogDirMode", set!(audit.dir_mode = mode)),
+    ("SecAuditLogFileMode", set!(audit.file_mode = mode)),
+    ("SecAuditLogFormat", set!(audit.json = json)),
+    ("SecAuditLogParts", set!(audit.parts = audit_parts)),
     ("SecAuditLogPrefix", Nothing("records of one site have no prefix")),
-    ("SecAuditLogRelevantStatus", One(|d, v| Ok(d.audit.relevant_status = Some(text(v)?)))),
-    ("SecAuditLogStorageDir", One(|d, v| Ok(d.audit.storage_dir = Some(text(v)?)))),
-    ("SecAuditLogStorageDirMode", One(|d, v| Ok(d.audit.dir_mode = mode(v)?))),
-    ("SecAuditLogType", One(|d, v| Ok(d.audit.concurrent = Some(concurrent(v)?)))),
+    ("SecAuditLogRelevantStatus", set!(audit.relevant_status = text)),
+    ("SecAuditLogStorageDir", set!(audit.storage_dir = text)),
+    ("SecAuditLogStorageDirMode", set!(audit.dir_mode = mode)),
+    ("SecAuditLogType", set!(audit.concurrent = concurrent)),
     ("SecCacheTransformations", Nothing("each transformation of a value is done once anyway")),
     ("SecChrootDir", Nothing("the processes' folders are the site's to choose")),
-    ("SecCollectionTimeout", One(|d, v| Ok(d.collection_timeout_s = Some(small(v)?)))),
-    ("SecComponentSignature", One(|d, v| Ok(d.component_signatures.push(text(v)?)))),
+    ("SecCollectionTimeout", set!(collection_timeout_s = small)),
+    ("SecComponentSignature", One(component_signature)),
     ("SecConnEngine", Nothing("connections are limited by the site's file, `[edge]`")),
     ("SecConnReadStateLimit", Nothing("connections are limited by the site's file, `[edge]`")),
     ("SecConnWriteStateLimit", Nothing("connections are limited by the site's file, `[edge]`")),
@@ -64,7 +74,10 @@ const DIRECTIVES: &[(&str, Directive)] = &[
     ("SecDebugLog", Nothing("`bastide waf explain` shows what rules see")),
     ("SecDebugLogLevel", Nothing("`bastide waf explain` shows what rules see")),
     ("SecDefaultAction", Loader),
-    ("SecDisableBackendCompression", Nothing("answers are inspected decompressed where they can be")),
+    (
+        "SecDisableBackendCompression",
+        Nothing("whether answers are compressed is between the edge and the application"),
+    ),
     (
         "SecGeoLookupDb",
         Refused(
@@ -87,7 +100,7 @@ const DIRECTIVES: &[(&str, Directive)] = &[
     ("SecMarker", Loader),
     ("SecPcreMatchLimit", Nothing("expressions run in linear time")),
     ("SecPcreMatchLimitRecursion", Nothing("expressions run in linear time")),
-    ("SecParseXmlIntoArgs", One(|d, v| Ok(d.xml_into_args = Some(xml_into_args(v)?)))),
+    ("SecParseXmlIntoArgs", set!(xml_into_args = xml_into_args)),
     ("SecReadStateLimit", Nothing("connections are limited by the site's file, `[edge]`")),
     (
         "SecRemoteRules",
@@ -97,23 +110,20 @@ const DIRECTIVES: &[(&str, Directive)] = &[
         ),
     ),
     ("SecRemoteRulesFailAction", Nothing("rules are not fetched over the network")),
-    ("SecRequestBodyAccess", One(|d, v| Ok(d.request_body_access = Some(switch(v)?)))),
+    ("SecRequestBodyAccess", set!(request_body_access = switch)),
     ("SecRequestBodyInMemoryLimit", Nothing("bodies are inspected in memory, up to `SecRequestBodyLimit`")),
-    ("SecRequestBodyJsonDepthLimit", One(|d, v| Ok(d.json_depth_limit = Some(small(v)?)))),
-    ("SecRequestBodyLimit", One(|d, v| Ok(d.request_body_limit = Some(number(v)?)))),
-    ("SecRequestBodyLimitAction", One(|d, v| Ok(d.request_body_limit_action = Some(beyond(v)?)))),
-    ("SecRequestBodyNoFilesLimit", One(|d, v| Ok(d.request_body_no_files_limit = Some(number(v)?)))),
+    ("SecRequestBodyJsonDepthLimit", set!(json_depth_limit = small)),
+    ("SecRequestBodyLimit", set!(request_body_limit = number)),
+    ("SecRequestBodyLimitAction", set!(request_body_limit_action = beyond)),
+    ("SecRequestBodyNoFilesLimit", set!(request_body_no_files_limit = number)),
     ("SecRequestEncoding", Refused("values are bytes; no encoding is assumed", "use `t:utf8toUnicode`")),
-    ("SecResponseBodyAccess", One(|d, v| Ok(d.response_body_access = Some(switch(v)?)))),
-    ("SecResponseBodyLimit", One(|d, v| Ok(d.response_body_limit = Some(number(v)?)))),
-    ("SecResponseBodyLimitAction", One(|d, v| Ok(d.response_body_limit_action = Some(beyond(v)?)))),
-    (
-        "SecResponseBodyMimeType",
-        Each(|d, v| Ok(d.response_mime_types.get_or_insert_default().push(text(v)?.to_ascii_lowercase()))),
-    ),
+    ("SecResponseBodyAccess", set!(response_body_access = switch)),
+    ("SecResponseBodyLimit", set!(response_body_limit = number)),
+    ("SecResponseBodyLimitAction", set!(response_body_limit_action = beyond)),
+    ("SecResponseBodyMimeType", Each(response_mime_type)),
     ("SecResponseBodyMimeTypesClear", Alone(|d| d.response_mime_types = Some(Vec::new()))),
     ("SecRule", Loader),
-    ("SecRuleEngine", One(|d, v| Ok(d.rule_engine = Some(engine_mode(v)?)))),
+    ("SecRuleEngine", set!(rule_engine = engine_mode)),
     ("SecRuleInheritance", Nothing("there is one context: rules are inherited from nowhere")),
     ("SecRulePerfTime", Nothing("`bastide waf explain` and the metrics show what rules cost")),
     ("SecRuleRemoveById", Loader),
@@ -137,10 +147,10 @@ const DIRECTIVES: &[(&str, Directive)] = &[
     ),
     ("SecUnicodeMapFile", Loader),
     ("SecUploadDir", Nothing(NO_UPLOADS)),
-    ("SecUploadFileLimit", One(|d, v| Ok(d.upload_file_limit = Some(small(v)?)))),
+    ("SecUploadFileLimit", set!(upload_file_limit = small)),
     ("SecUploadFileMode", Nothing(NO_UPLOADS)),
     ("SecUploadKeepFiles", Nothing(NO_UPLOADS)),
-    ("SecWebAppId", One(|d, v| Ok(d.web_app_id = Some(text(v)?)))),
+    ("SecWebAppId", set!(web_app_id = text)),
     ("SecWriteStateLimit", Nothing("connections are limited by the site's file, `[edge]`")),
     (
         "SecXmlExternalEntity",
@@ -214,10 +224,9 @@ fn prefix(name: &str, wrong: Wrong) -> Wrong {
 }
 
 pub(crate) fn count(name: &str, found: usize, wanted: &str) -> Wrong {
-    Wrong::new(
-        format!("`{name}` takes {wanted}, and has {found}"),
-        "an argument with blanks is quoted with `\"`",
-    )
+    let hint =
+        if found == 0 { "write it behind the name" } else { "an argument with blanks is quoted with `\"`" };
+    Wrong::new(format!("`{name}` takes {wanted}, and has {found}"), hint)
 }
 
 fn text(value: &[u8]) -> Result<String, Wrong> {
@@ -250,6 +259,20 @@ fn concurrent(value: &[u8]) -> Result<bool, Wrong> {
         ));
     }
     either(value, "Concurrent", "Serial")
+}
+
+fn json(value: &[u8]) -> Result<bool, Wrong> {
+    either(value, "JSON", "Native")
+}
+
+fn component_signature(directives: &mut Directives, value: &[u8]) -> Result<(), Wrong> {
+    directives.component_signatures.push(text(value)?);
+    Ok(())
+}
+
+fn response_mime_type(directives: &mut Directives, value: &[u8]) -> Result<(), Wrong> {
+    directives.response_mime_types.get_or_insert_default().push(text(value)?.to_ascii_lowercase());
+    Ok(())
 }
 
 fn beyond(value: &[u8]) -> Result<BeyondLimit, Wrong> {

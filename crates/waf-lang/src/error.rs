@@ -54,7 +54,7 @@ impl Wrong {
             what: format!("unknown {kind} `{name}`"),
             hint: Some(match close {
                 Some((_, k)) => format!("did you mean `{k}`?"),
-                None => format!("no {kind} has a name like it; correct it or take the rule out"),
+                None => format!("no {kind} has a name like it; correct it or take it out"),
             }),
         }
     }

@@ -199,7 +199,7 @@ impl<'a> Iterator for Lines<'a> {
                 comment: None,
                 blanks_after_backslash: ends_in_backslash_and_blanks(line).then_some(self.number),
             };
-            let Some(mut head) = line.strip_suffix(b"\\") else { return Some(whole) };
+            let Some(mut head) = continued(line) else { return Some(whole) };
             let mut text = Vec::with_capacity(512);
             loop {
                 text.extend_from_slice(head);
@@ -216,7 +216,7 @@ impl<'a> Iterator for Lines<'a> {
                 if ends_in_backslash_and_blanks(next) {
                     whole.blanks_after_backslash.get_or_insert(self.number);
                 }
-                match next.strip_suffix(b"\\") {
+                match continued(next) {
                     Some(more) => head = more,
                     None => {
                         text.extend_from_slice(next);
@@ -228,6 +228,12 @@ impl<'a> Iterator for Lines<'a> {
             return Some(whole);
         }
     }
+}
+
+/// A line that the next one continues, without its backslash. Blanks behind the
+/// backslash are reported; what follows is read as if they were not there.
+fn continued(line: &[u8]) -> Option<&[u8]> {
+    line.trim_ascii_end().strip_suffix(b"\\")
 }
 
 fn ends_in_backslash_and_blanks(line: &[u8]) -> bool {

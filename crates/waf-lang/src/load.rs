@@ -124,6 +124,7 @@ impl<'a> Loader<'a> {
                     "take them out, so that the backslash continues the line",
                 );
                 self.error(&Place { line: number, ..at.clone() }, wrong);
+                self.drafts.unreadable(line.names_rule());
                 continue;
             }
             if let Some(number) = line.comment {

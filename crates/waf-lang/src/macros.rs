@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::error::{Wrong, shown};
 use crate::model::{Macro, Part, Variable};
-use crate::target::variable;
+use crate::target::{rule_member, variable};
 
 /// A text with its macros. `%{` without `}`, or with what cannot be a name behind
 /// it, is text, as it is to libmodsecurity; expressions have `%{2}`.
@@ -13,9 +13,15 @@ pub(crate) fn parse(text: &[u8]) -> Result<Macro, Wrong> {
     // Where the text begins that is not yet in `parts`.
     let mut from = 0;
     let mut at = 0;
+    // Where the last `}` was found: looked for once, however many `%{` stand before it.
+    let mut closed = 0;
     while let Some(open) = find(&text[at..], b"%{").map(|n| at + n) {
         let inner = open + 2;
-        let Some(close) = text[inner..].iter().position(|&b| b == b'}').map(|n| inner + n) else { break };
+        if closed < inner {
+            let Some(close) = text[inner..].iter().position(|&b| b == b'}') else { break };
+            closed = inner + close;
+        }
+        let close = closed;
         if !text[inner].is_ascii_alphabetic() {
             at = inner;
             continue;
@@ -54,6 +60,10 @@ fn part(text: &[u8]) -> Result<Part, Wrong> {
             "in `%{RULE}`: a member's name is missing",
             "write `%{RULE.id}`, `%{RULE.msg}` and the like",
         )),
+        Some(member) if variable == Variable::Rule => {
+            rule_member(member)?;
+            Ok(Part::Variable(variable, Some(Arc::from(member))))
+        }
         member => Ok(Part::Variable(variable, member.map(Arc::from))),
     }
 }

@@ -288,12 +288,16 @@ impl Drafts {
                     if let Action::Skip(Skip::After(name)) = action
                         && last.get(&**name).is_none_or(|at| *at <= n)
                     {
-                        let markers = self.items.iter().filter_map(|item| match item {
-                            DraftItem::Marker(name) => Some(&**name),
-                            DraftItem::Rule(_) => None,
-                        });
-                        let mut wrong = Wrong::unknown("marker", name.as_bytes(), markers);
-                        wrong.what = format!("no marker `{name}` follows this `skipAfter`");
+                        let what = format!("no marker `{name}` follows this `skipAfter`");
+                        let wrong = if last.contains_key(&**name) {
+                            Wrong::new(
+                                what,
+                                "it stands before it; put it after the rules that are to be skipped",
+                            )
+                        } else {
+                            let markers = last.keys().copied();
+                            Wrong { what, ..Wrong::unknown("marker", name.as_bytes(), markers) }
+                        };
                         wrongs.push((link.at.clone(), wrong));
                     }
                 }
@@ -308,6 +312,7 @@ impl Drafts {
             DraftItem::Marker(_) => None,
         });
         let mut any = false;
+        let nothing = change.names_nothing();
         match change {
             Change::Remove(which) => {
                 self.items.retain(|item| {
@@ -348,7 +353,22 @@ impl Drafts {
                 }
             }
         }
-        if any { Ok(()) } else { Err("no rule is meant by it".to_owned()) }
+        if any { Ok(()) } else { Err(nothing.to_owned()) }
+    }
+}
+
+impl Change {
+    /// What to say where no rule is meant.
+    fn names_nothing(&self) -> &'static str {
+        match self {
+            Self::Remove(Which::Tag(_)) | Self::Targets(Which::Tag(_), _) => {
+                "no rule has this tag; the whole text is compared, in the same case"
+            }
+            Self::Remove(Which::Msg(_)) | Self::Targets(Which::Msg(_), _) => {
+                "no rule has this message; the whole text is compared, in the same case"
+            }
+            _ => "no rule has such an id",
+        }
     }
 }
 
@@ -454,6 +474,11 @@ fn build(draft: DraftRule, defaults: &[Option<(Place, Vec<Action>)>; 6], notes: 
         rule.disruptive = std::mem::replace(&mut by_default, Disruptive::Pass);
     }
     rule.is_block &= !explicit;
+    if let Some(status) = rule.status.filter(|status| *status < 200) {
+        let text = format!("`status:{status}` has no effect: it is not the status of an answer; 403 is sent");
+        notes.push(Note { at: rule.at.clone(), text });
+        rule.status = None;
+    }
     (rule.log, rule.auditlog) = (kept.log, kept.saved && !kept.unaudited);
 
     let last = draft.links.len() - 1;

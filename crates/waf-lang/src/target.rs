@@ -249,6 +249,9 @@ pub(crate) fn target(text: &[u8]) -> Result<(Target, &[u8]), Wrong> {
             "name one: `RULE:id`, `RULE:rev`, `RULE:severity`, `RULE:logdata` or `RULE:msg`",
         ));
     }
+    if let (Variable::Rule, Selector::Name(member)) = (variable, &selector) {
+        rule_member(member)?;
+    }
     let after = after.trim_ascii_start();
     if after.first().is_some_and(|b| !matches!(b, b'|' | b',')) {
         return Err(Wrong::new(
@@ -257,6 +260,18 @@ pub(crate) fn target(text: &[u8]) -> Result<(Target, &[u8]), Wrong> {
         ));
     }
     Ok((Target { variable, selector, count, exclude }, after))
+}
+
+/// What there is to know of the rule that runs.
+pub(crate) fn rule_member(member: &[u8]) -> Result<(), Wrong> {
+    const MEMBERS: [&str; 5] = ["id", "rev", "severity", "logdata", "msg"];
+    if MEMBERS.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(member)) {
+        return Ok(());
+    }
+    Err(Wrong::new(
+        format!("`RULE` has no member `{}`", shown(member)),
+        "name one: `RULE:id`, `RULE:rev`, `RULE:severity`, `RULE:logdata` or `RULE:msg`",
+    ))
 }
 
 /// What stands after `NAME:`, and the rest from the next separator on.
@@ -418,6 +433,7 @@ mod tests {
             ("ARG", "error: unknown variable `ARG`"),
             ("REQUEST_METHOD:x", "error: `REQUEST_METHOD` has no members, but `:x` follows it"),
             ("RULE", "error: `RULE` needs a member"),
+            ("RULE:ver", "error: `RULE` has no member `ver`"),
             ("ARGS:", "error: a member's name is missing after `ARGS:`"),
             ("ARGS:|TX", "error: a member's name is missing after `ARGS:`"),
             ("ARGS|", "error: a variable is missing after `|`"),

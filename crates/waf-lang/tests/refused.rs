@@ -1,6 +1,8 @@
 //! ModSecurity's own regression cases: what it refuses is refused here, and what it
 //! reads is read, but for what this engine says it does not support.
 
+#![allow(clippy::print_stderr)] // What is skipped is said.
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
