@@ -129,12 +129,7 @@ impl Decoder {
         })
     }
 
-    fn through_stages(
-        &mut self,
-        chunk: &[u8],
-        out: &mut Vec<u8>,
-        finish: bool,
-    ) -> Result<(), &'static str> {
+    fn through_stages(&mut self, chunk: &[u8], out: &mut Vec<u8>, finish: bool) -> Result<(), &'static str> {
         // By the ratio, a chunk may yield no more than this, so that a bomb is
         // not first blown up to the limit.
         let by_ratio = RATIO_FROM.max(self.taken.saturating_mul(self.ratio)) + 1;
@@ -299,9 +294,7 @@ fn inflate(
     let mut step = [0; STEP];
     while !*at_end {
         let (taken, given) = (decompress.total_in(), decompress.total_out());
-        let status = decompress
-            .decompress(input, &mut step, FlushDecompress::None)
-            .map_err(|_| CORRUPT)?;
+        let status = decompress.decompress(input, &mut step, FlushDecompress::None).map_err(|_| CORRUPT)?;
         let taken = (decompress.total_in() - taken) as usize;
         let given = (decompress.total_out() - given) as usize;
         input = &input[taken..];

@@ -19,12 +19,7 @@ pub struct Form {
 
 /// Reads a form's body or a query string: pairs split at `separator` (`&`;
 /// `SecArgumentSeparator`), name and value at the first `=`, both decoded.
-pub fn urlencoded(
-    text: &[u8],
-    separator: u8,
-    sink: &mut impl Sink,
-    scratch: &mut Scratch,
-) -> Form {
+pub fn urlencoded(text: &[u8], separator: u8, sink: &mut impl Sink, scratch: &mut Scratch) -> Form {
     let mut form = Form::default();
     let mut begin = 0;
     while begin < text.len() {
@@ -172,10 +167,8 @@ mod tests {
     #[track_caller]
     fn check(text: &str, expected: &[(&str, &str)], invalid: bool) {
         let (args, form) = read(text);
-        let expected: Vec<_> = expected
-            .iter()
-            .map(|(name, value)| (name.to_string(), value.to_string()))
-            .collect();
+        let expected: Vec<_> =
+            expected.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         assert_eq!(args, expected, "{text}");
         assert_eq!(form.invalid_encoding, invalid, "{text}");
         assert!(!form.full);
@@ -219,10 +212,8 @@ mod tests {
     fn check_cookies(text: &str, expected: &[(&str, &str)]) {
         let mut sink = Collected::default();
         cookies(text.as_bytes(), &mut sink);
-        let expected: Vec<_> = expected
-            .iter()
-            .map(|(name, value)| (name.to_string(), value.to_string()))
-            .collect();
+        let expected: Vec<_> =
+            expected.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         assert_eq!(sink.args(), expected, "{text}");
     }
 
@@ -245,7 +236,9 @@ mod tests {
     }
 
     /// The obvious way, byte by byte, to hold the fast way against.
-    fn obvious(text: &[u8]) -> (Vec<(Vec<u8>, Vec<u8>)>, bool) {
+    type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
+    fn obvious(text: &[u8]) -> (Pairs, bool) {
         let mut invalid = false;
         let mut plain = |text: &[u8]| {
             let mut out = Vec::new();

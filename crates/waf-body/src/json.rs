@@ -89,7 +89,7 @@ impl From<Full> for Stop {
     }
 }
 
-pub(crate) struct Reader<'a, S> {
+struct Reader<'a, S> {
     text: &'a [u8],
     at: usize,
     complete: bool,
@@ -101,7 +101,7 @@ pub(crate) struct Reader<'a, S> {
 
 impl<'a, S: Sink> Reader<'a, S> {
     /// The path of names stands in `scratch.name`.
-    pub(crate) fn new(
+    fn new(
         text: &'a [u8],
         complete: bool,
         limits: &Limits,
@@ -109,19 +109,11 @@ impl<'a, S: Sink> Reader<'a, S> {
         scratch: &'a mut Scratch,
     ) -> Self {
         scratch.levels.clear();
-        Self {
-            text,
-            at: 0,
-            complete,
-            depth: limits.depth as usize,
-            path: limits.path,
-            sink,
-            scratch,
-        }
+        Self { text, at: 0, complete, depth: limits.depth as usize, path: limits.path, sink, scratch }
     }
 
     /// One value with blanks around it, and nothing after.
-    pub(crate) fn text(mut self) -> Result<(), Error> {
+    fn text(mut self) -> Result<(), Error> {
         let stop = match self.values() {
             Ok(()) => return Ok(()),
             Err(stop) => stop,
@@ -483,7 +475,8 @@ fn unescape(raw: &[u8], base: usize, out: &mut Vec<u8>) -> Result<(), Stop> {
             b'r' => b'\r',
             b't' => b'\t',
             b'u' => {
-                at += unicode_escape(&raw[at..], base + at, out)?;
+                let what = "lexical error: `\\u` needs four hexadecimal digits";
+                at += unicode_escape(&raw[at..], out).ok_or(Stop::Wrong(what, base + at))?;
                 continue;
             }
             _ => {
@@ -499,12 +492,10 @@ fn unescape(raw: &[u8], base: usize, out: &mut Vec<u8>) -> Result<(), Stop> {
 }
 
 /// Undoes `\uXXXX`, or two of them for a character beyond the BMP, at the
-/// beginning of `raw`; returns how many bytes that took.
-fn unicode_escape(raw: &[u8], at: usize, out: &mut Vec<u8>) -> Result<usize, Stop> {
-    let Some(unit) = raw.get(2..6).and_then(four_hex) else {
-        let what = "lexical error: `\\u` needs four hexadecimal digits";
-        return Err(Stop::Wrong(what, at));
-    };
+/// beginning of `raw`; returns how many bytes that took. `None` without four
+/// digits.
+pub(crate) fn unicode_escape(raw: &[u8], out: &mut Vec<u8>) -> Option<usize> {
+    let unit = raw.get(2..6).and_then(four_hex)?;
     if (0xD800..0xDC00).contains(&unit) {
         let low = match raw.get(6..8) {
             Some(b"\\u") => raw.get(8..12).and_then(four_hex),
@@ -513,19 +504,19 @@ fn unicode_escape(raw: &[u8], at: usize, out: &mut Vec<u8>) -> Result<usize, Sto
         if let Some(low @ 0xDC00..0xE000) = low {
             let scalar = 0x1_0000 + ((unit - 0xD800) << 10) + (low - 0xDC00);
             push_utf8(out, scalar);
-            return Ok(12);
+            return Some(12);
         }
         out.push(b'?');
-        return Ok(6);
+        return Some(6);
     }
     push_utf8(out, unit);
-    Ok(6)
+    Some(6)
 }
 
 fn four_hex(digits: &[u8]) -> Option<u32> {
-    digits.iter().try_fold(0, |number, &digit| {
-        (digit as char).to_digit(16).map(|nibble| number << 4 | nibble)
-    })
+    digits
+        .iter()
+        .try_fold(0, |number, &digit| (digit as char).to_digit(16).map(|nibble| number << 4 | nibble))
 }
 
 /// Appends a code point in UTF-8. Surrogates take three bytes like others of
@@ -546,7 +537,7 @@ pub(crate) fn push_utf8(out: &mut Vec<u8>, scalar: u32) {
 }
 
 /// Appends `.array_<index>` to a path.
-fn push_index(path: &mut Vec<u8>, index: u32) {
+pub(crate) fn push_index(path: &mut Vec<u8>, index: u32) {
     path.extend_from_slice(b".array_");
     push_number(path, index);
 }

@@ -53,7 +53,10 @@ fn names_and_values_are_those_of_modsecurity() {
     check("{}", &[]);
     check("[]", &[]);
     check("-0.5e-10", &["json=-0.5e-10"]);
-    check("{\"a\":\"abcdefghijklmnopqrstuvwxyz0123456789\"}", &["json.a=abcdefghijklmnopqrstuvwxyz0123456789"]);
+    check(
+        "{\"a\":\"abcdefghijklmnopqrstuvwxyz0123456789\"}",
+        &["json.a=abcdefghijklmnopqrstuvwxyz0123456789"],
+    );
 }
 
 #[test]
@@ -72,7 +75,12 @@ fn what_is_malformed_is_said_where_it_is() {
     check_error(b" ", &[], "premature end", 1);
     check_error(br#"{"a":1} {"b":2}"#, &["json.a=1"], "something follows", 8);
     check_error(br#"{"a":1,}"#, &["json.a=1"], "must be a string", 7);
-    check_error(br#"{"a":1, "b":[1,2"#, &["json.a=1", "json.b.array_0=1", "json.b.array_1=2"], "premature end", 16);
+    check_error(
+        br#"{"a":1, "b":[1,2"#,
+        &["json.a=1", "json.b.array_0=1", "json.b.array_1=2"],
+        "premature end",
+        16,
+    );
     check_error(br#"{"a":"\q"}"#, &[], "may not escape", 6);
     check_error(b"{\"a\":\"x\ny\"}", &[], "invalid character inside a string", 7);
     check_error(b"\xEF\xBB\xBF{}", &[], "invalid character in the text", 0);
@@ -165,8 +173,30 @@ fn hostile_texts_are_survived() {
     let mut scratch = Scratch::default();
     let limits = Limits { depth: 8, path: 64, ..Limits::default() };
     let pieces: [&[u8]; 24] = [
-        b"{", b"}", b"[", b"]", b"\"", b"\"a\"", b":", b",", b"1", b"-", b"0", b".", b"e", b"true",
-        b"null", b"\\u", b"\\ud83d", b"\\udc00", b"\\", b"\x00", b"\xFF", b"\xC3\xA9", b" ", b"\"k\":",
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b"\"",
+        b"\"a\"",
+        b":",
+        b",",
+        b"1",
+        b"-",
+        b"0",
+        b".",
+        b"e",
+        b"true",
+        b"null",
+        b"\\u",
+        b"\\ud83d",
+        b"\\udc00",
+        b"\\",
+        b"\x00",
+        b"\xFF",
+        b"\xC3\xA9",
+        b" ",
+        b"\"k\":",
     ];
     let whole = br#"{"a":{"b":[1,true,null,"x\u00e9\ud83d\ude00",{"c":2.5e3},[],[[7]]],"":"e"},"a.b":"d"}"#;
     let mut rng = Rng::new(11);

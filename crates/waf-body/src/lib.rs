@@ -13,7 +13,8 @@
 //! | [`multipart`] | `multipart/form-data` | the part's `name` |
 //! | [`json`] | `application/json` | `json.a.b`, `json.list.array_0` |
 //! | [`ndjson`] | `application/x-ndjson` | `json.array_<line>.a` |
-//! | [`graphql`] | `application/graphql` | `graphql.query`, `graphql.<argument>` |
+//! | [`graphql`] | `application/graphql` | `graphql.query`, `graphql.<field>.<argument>` |
+//! | [`graphql_json`] | JSON that carries GraphQL | as JSON, and as GraphQL |
 //! | [`grpc`], [`protobuf`] | `application/grpc`, `application/x-protobuf` | `grpc.1.2` |
 //! | [`xml::Document`] | `text/xml`, `application/xml` | XPath results; `xml.a.b` on request |
 //! | [`decode::Decoder`] | `Content-Encoding: gzip, deflate, br, zstd` | none |

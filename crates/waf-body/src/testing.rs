@@ -41,8 +41,7 @@ impl Collected {
 
     /// `name=value`, one on each line.
     pub(crate) fn lines(&self) -> String {
-        let lines: Vec<_> =
-            self.args().into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let lines: Vec<_> = self.args().into_iter().map(|(name, value)| format!("{name}={value}")).collect();
         lines.join("\n")
     }
 

@@ -8,10 +8,7 @@
 use super::Flags;
 
 /// The boundary, or what is wrong with the field, in v3's words.
-pub(super) fn parameter<'a>(
-    content_type: &'a [u8],
-    flags: &mut Flags,
-) -> Result<&'a [u8], &'static str> {
+pub(super) fn parameter<'a>(content_type: &'a [u8], flags: &mut Flags) -> Result<&'a [u8], &'static str> {
     const TYPE: &[u8] = b"multipart/form-data";
     if content_type.is_empty() {
         return Err("Content-Type header not available.");

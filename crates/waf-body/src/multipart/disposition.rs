@@ -1,7 +1,7 @@
 //! The `Content-Disposition` of a part (RFC 7578 §4.2), as strictly as v3.
 
-use super::boundary::is_space;
 use super::Flags;
+use super::boundary::is_space;
 use crate::forms::hex;
 
 /// What a `Content-Disposition` named. The names themselves are in the buffers

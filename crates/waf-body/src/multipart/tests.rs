@@ -168,7 +168,13 @@ fn dispositions_are_judged_as_v3_judges_them() {
     check("form-data; name=\"a\"; filename=\"\"", "a", "", "", "");
     check("form-data; name=\"\"; filename=\"x\"", "", "x", "invalid_part", "missing name field");
     check("form-data", "", "", "invalid_part", "missing name field");
-    check("form-data; name=\"a\\\"b\\\\c\\d\"; filename=\"q\\\"; name=\\\"x\"", "a\"b\\c\\d", "q\"; name=\"x", "", "");
+    check(
+        "form-data; name=\"a\\\"b\\\\c\\d\"; filename=\"q\\\"; name=\\\"x\"",
+        "a\"b\\c\\d",
+        "q\"; name=\"x",
+        "",
+        "",
+    );
     check("form-data;name=\"a\"; filename=\"\\\\\\\\x\\\\y\"", "a", "\\\\x\\y", "", "");
     check("form-data; name=\"it's\"", "it's", "", "", "");
     check("form-data; name=it's", "it's", "", "invalid_quoting", "");
@@ -233,7 +239,11 @@ fn the_boundary_is_judged_as_v3_judges_it() {
     check("multipart/form-data; boundary=\"a\"", "boundary_quoted", "");
     check("multipart/form-data; boundary=\"a", "", "Invalid boundary in C-T (quote).");
     check("multipart/form-data; boundary=a\"", "", "Invalid boundary in C-T (quote).");
-    check("multipart/form-data; boundary=\"a\"b\"", "boundary_quoted", "Invalid boundary in C-T (characters).");
+    check(
+        "multipart/form-data; boundary=\"a\"b\"",
+        "boundary_quoted",
+        "Invalid boundary in C-T (characters).",
+    );
     check("multipart/form-data; boundary=a ", "", "Invalid boundary in C-T (characters).");
     check("multipart/form-data; boundary=a b", "", "");
     check("multipart/form-data; boundary=a!b", "", "Invalid boundary in C-T (characters).");
@@ -312,11 +322,16 @@ fn modsecuritys_own_cases() {
         let log = case["expected"]["debug_log"].as_str().unwrap_or_default().replace('\\', "");
         let error = read.error.map(|error| error.to_string()).unwrap_or_default();
         let words = [
-            "Final boundary missing", "Part missing Content-Disposition header",
-            "Invalid Content-Disposition header", "header name missing",
-            "Invalid boundary in C-T (malformed)", "Invalid boundary in C-T (case sensitivity)",
-            "Multiple boundary parameters in C-T", "No boundaries found in payload",
-            "Invalid boundary in C-T (characters)", "Invalid boundary in C-T (quote)",
+            "Final boundary missing",
+            "Part missing Content-Disposition header",
+            "Invalid Content-Disposition header",
+            "header name missing",
+            "Invalid boundary in C-T (malformed)",
+            "Invalid boundary in C-T (case sensitivity)",
+            "Multiple boundary parameters in C-T",
+            "No boundaries found in payload",
+            "Invalid boundary in C-T (characters)",
+            "Invalid boundary in C-T (quote)",
             "contains invalid character",
         ];
         for word in words.into_iter().filter(|word| log.contains(*word)) {
@@ -377,7 +392,10 @@ fn contents_equal_what_went_in() {
         }
         body.extend_from_slice(b"--BB--\r\n");
         // A content with a line that begins with the boundary is another test's.
-        if contents.iter().any(|content| [b"\n", content.as_slice()].concat().windows(5).any(|five| five == b"\n--BB")) {
+        if contents
+            .iter()
+            .any(|content| [b"\n", content.as_slice()].concat().windows(5).any(|five| five == b"\n--BB"))
+        {
             continue;
         }
         let mut sink = Collected::default();
@@ -397,11 +415,34 @@ fn hostile_bodies_are_survived() {
         Content-Disposition: form-data; name=\"f\"; filename=\"x\"; filename*=utf-8''%41\r\n\
         Content-Type: text/plain\r\n folded\r\n\r\nline1\r\nline2\r\n--BB--\r\n";
     let pieces: [&[u8]; 22] = [
-        b"--BB", b"--", b"\r\n", b"\n", b"\r", b"Content-Disposition", b":", b" ", b"form-data", b";",
-        b"name=", b"filename=", b"filename*=", b"utf-8''", b"\"", b"'", b"\\", b"a", b"\0", b"%41", b"\x0c",
+        b"--BB",
+        b"--",
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b"Content-Disposition",
+        b":",
+        b" ",
+        b"form-data",
+        b";",
+        b"name=",
+        b"filename=",
+        b"filename*=",
+        b"utf-8''",
+        b"\"",
+        b"'",
+        b"\\",
+        b"a",
+        b"\0",
+        b"%41",
+        b"\x0c",
         b"--BB\r\nContent-Disposition: form-data; name=a\r\n\r\n",
     ];
-    let types = ["multipart/form-data; boundary=BB", "multipart/form-data; boundary=\"BB\"", "multipart/form-data boundary = B"];
+    let types = [
+        "multipart/form-data; boundary=BB",
+        "multipart/form-data; boundary=\"BB\"",
+        "multipart/form-data boundary = B",
+    ];
     let limits = Limits { parts: 8, part_head: 100, part_line: 60, ..Limits::default() };
     let mut rng = Rng::new(17);
     let mut scratch = Scratch::default();

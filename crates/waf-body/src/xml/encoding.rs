@@ -2,11 +2,7 @@
 
 /// Writes `text` into `out` as UTF-8, without a byte order mark; the error is
 /// what is wrong and where.
-pub(super) fn to_utf8(
-    text: &[u8],
-    complete: bool,
-    out: &mut Vec<u8>,
-) -> Result<(), (&'static str, usize)> {
+pub(super) fn to_utf8(text: &[u8], complete: bool, out: &mut Vec<u8>) -> Result<(), (&'static str, usize)> {
     // XML 1.0 appendix F: by the first bytes.
     match text {
         [0xEF, 0xBB, 0xBF, rest @ ..] => utf8(rest, complete, out),
@@ -21,7 +17,7 @@ pub(super) fn to_utf8(
             }
             // A declaration that can be read is not in UTF-16.
             Some(name) if is_one_of(name, &["utf-16", "utf-16le", "utf-16be"]) => {
-                utf8(text, complete, out)
+                Err(("the text is not UTF-16", 0))
             }
             Some(name) if is_one_of(name, &["iso-8859-1", "latin1", "windows-1252", "cp1252"]) => {
                 for &byte in text {

@@ -63,9 +63,15 @@ struct Evaluation<'d> {
 
 impl<'d> Evaluation<'d> {
     fn spend(&self) -> Result<(), UsedUp> {
-        let left = self.steps_left.get().checked_sub(1).ok_or(UsedUp)?;
-        self.steps_left.set(left);
-        Ok(())
+        self.spend_for(b"")
+    }
+
+    /// A step, and one more for each 64 bytes that have to be looked through.
+    fn spend_for(&self, bytes: &[u8]) -> Result<(), UsedUp> {
+        let steps = 1 + (bytes.len() / 64) as u32;
+        let left = self.steps_left.get().checked_sub(steps);
+        self.steps_left.set(left.unwrap_or(0));
+        left.map(|_| ()).ok_or(UsedUp)
     }
 
     /// The nodes that `steps` lead to from `from`, in document order.
@@ -121,7 +127,7 @@ impl<'d> Evaluation<'d> {
             Ok(())
         };
         match step.axis {
-            Axis::SelfAxis => put(context)?,
+            Axis::Itself => put(context)?,
             Axis::Parent => {
                 if let Some(parent) = self.parent(context) {
                     put(parent)?;
@@ -150,12 +156,8 @@ impl<'d> Evaluation<'d> {
         match node {
             Node::Document => None,
             Node::Element(0) => Some(Node::Document),
-            Node::Element(index) => {
-                Some(Node::Element(self.document.elements[index as usize].parent))
-            }
-            Node::Attribute(index) => {
-                Some(Node::Element(self.document.attributes[index as usize].owner))
-            }
+            Node::Element(index) => Some(Node::Element(self.document.elements[index as usize].parent)),
+            Node::Attribute(index) => Some(Node::Element(self.document.attributes[index as usize].owner)),
             Node::Text(index) => Some(Node::Element(self.document.texts[index as usize].parent)),
         }
     }
@@ -206,8 +208,8 @@ impl<'d> Evaluation<'d> {
             _ => return Ok(()),
         };
         while element < end || text < end_text {
-            let text_first = text < end_text
-                && (element >= end || document.texts[text as usize].after < element);
+            let text_first =
+                text < end_text && (element >= end || document.texts[text as usize].after < element);
             if text_first {
                 put(Node::Text(text))?;
                 text += 1;
@@ -285,13 +287,7 @@ impl<'d> Evaluation<'d> {
         Ok(())
     }
 
-    fn holds(
-        &self,
-        predicate: &Predicate,
-        node: Node,
-        position: usize,
-        last: usize,
-    ) -> Result<bool, UsedUp> {
+    fn holds(&self, predicate: &Predicate, node: Node, position: usize, last: usize) -> Result<bool, UsedUp> {
         self.spend()?;
         let holds = |inner: &Predicate| self.holds(inner, node, position, last);
         match predicate {
@@ -302,15 +298,11 @@ impl<'d> Evaluation<'d> {
             Predicate::Not(inner) => Ok(!holds(inner)?),
             Predicate::Exists(Operand::Path(steps)) => Ok(!self.path(steps, node)?.is_empty()),
             // §4.3: a string is true when it is not empty.
-            Predicate::Exists(operand) => self.any_value(operand, node, &mut |value| !value.is_empty()),
+            Predicate::Exists(operand) => self.any_value(operand, node, &mut |value| Ok(!value.is_empty())),
             Predicate::Equal(left, right) => self.pair(left, right, node, |left, right| left == right),
-            Predicate::NotEqual(left, right) => {
-                self.pair(left, right, node, |left, right| left != right)
-            }
+            Predicate::NotEqual(left, right) => self.pair(left, right, node, |left, right| left != right),
             Predicate::Contains(left, right) => {
-                self.first_pair(left, right, node, |left, right| {
-                    memchr::memmem::find(left, right).is_some()
-                })
+                self.first_pair(left, right, node, |left, right| memchr::memmem::find(left, right).is_some())
             }
             Predicate::StartsWith(left, right) => {
                 self.first_pair(left, right, node, |left, right| left.starts_with(right))
@@ -326,16 +318,16 @@ impl<'d> Evaluation<'d> {
         node: Node,
         fits: impl Fn(&[u8], &[u8]) -> bool,
     ) -> Result<bool, UsedUp> {
-        let mut failed = false;
-        let held = self.any_value(left, node, &mut |left| {
-            let inner = self.any_value(right, node, &mut |right| self.spend().is_ok() && fits(left, right));
-            failed |= inner.is_err();
-            inner.unwrap_or(true)
-        })?;
-        if failed || self.steps_left.get() == 0 { Err(UsedUp) } else { Ok(held) }
+        self.any_value(left, node, &mut |left| {
+            self.any_value(right, node, &mut |right| {
+                self.spend_for(left)?;
+                Ok(fits(left, right))
+            })
+        })
     }
 
-    /// §4.2: a function takes a path for its first node.
+    /// §4.2: a function takes a path for its first node, an empty one for the
+    /// empty text.
     fn first_pair(
         &self,
         left: &Operand,
@@ -343,27 +335,23 @@ impl<'d> Evaluation<'d> {
         node: Node,
         fits: impl Fn(&[u8], &[u8]) -> bool,
     ) -> Result<bool, UsedUp> {
-        let mut result = false;
-        let mut seen_left = false;
-        let mut failed = false;
-        self.any_value(left, node, &mut |left| {
-            seen_left = true;
-            let mut seen_right = false;
-            let inner = self.any_value(right, node, &mut |right| {
-                seen_right = true;
-                result = fits(left, right);
-                true
-            });
-            failed |= inner.is_err();
-            if !seen_right {
-                result = fits(left, b"");
+        let mut result = None;
+        let mut with_left = |left: &[u8]| {
+            let mut with_right = |right: &[u8]| {
+                self.spend_for(left)?;
+                result = Some(fits(left, right));
+                Ok(true)
+            };
+            let found = self.any_value(right, node, &mut with_right)?;
+            if !found {
+                with_right(b"")?;
             }
-            true
-        })?;
-        if !seen_left {
-            result = false;
+            Ok(true)
+        };
+        if !self.any_value(left, node, &mut with_left)? {
+            with_left(b"")?;
         }
-        if failed { Err(UsedUp) } else { Ok(result) }
+        Ok(result == Some(true))
     }
 
     /// Whether `check` holds for a value of `operand`; stops at the first.
@@ -371,27 +359,28 @@ impl<'d> Evaluation<'d> {
         &self,
         operand: &Operand,
         node: Node,
-        check: &mut dyn FnMut(&[u8]) -> bool,
+        check: &mut dyn FnMut(&[u8]) -> Result<bool, UsedUp>,
     ) -> Result<bool, UsedUp> {
         let name = self.name(node);
         match operand {
-            Operand::Literal(literal) => Ok(check(literal)),
+            Operand::Literal(literal) => check(literal),
             Operand::Path(steps) => {
-                let nodes = self.path(steps, node)?;
-                Ok(nodes.into_iter().any(|node| check(self.string_value(node))))
+                for node in self.path(steps, node)? {
+                    if check(self.string_value(node))? {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
             }
-            Operand::LocalName => Ok(check(name.map_or(b"", |name| self.local(name)))),
-            Operand::FullName => {
-                Ok(check(name.map_or(b"", |name| name.full.of(&self.document.source))))
-            }
-            Operand::NamespaceUri => Ok(check(name.map_or(b"", |name| self.uri(name)))),
+            Operand::LocalName => check(name.map_or(b"", |name| self.local(name))),
+            Operand::FullName => check(name.map_or(b"", |name| name.full.of(&self.document.source))),
+            Operand::NamespaceUri => check(name.map_or(b"", |name| self.uri(name))),
             Operand::NormalizedSpace => {
-                let words: Vec<_> = self
-                    .string_value(node)
-                    .split(u8::is_ascii_whitespace)
-                    .filter(|word| !word.is_empty())
-                    .collect();
-                Ok(check(&words.join(&b' ')))
+                let value = self.string_value(node);
+                self.spend_for(value)?;
+                let words: Vec<_> =
+                    value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect();
+                check(&words.join(&b' '))
             }
         }
     }

@@ -20,19 +20,20 @@ pub(super) fn read(
     let mut source = std::mem::take(&mut document.source);
     let encoded = encoding::to_utf8(text, complete, &mut source);
     let mut reader = Reader { text: &source, at: 0, complete, limits, document, open: Vec::new() };
-    let mut result = reader.document().map_err(|stop| match stop {
-        Stop::Wrong(what, at) => Error::new(ErrorKind::Xml(what), at),
-        Stop::End => Error::new(ErrorKind::Xml("the document ends too early"), source.len()),
-    });
+    let mut result = match reader.document() {
+        Ok(()) => Ok(()),
+        // What is wrong at the very end may be because it is cut there.
+        Err(Stop::Wrong(what, at)) if complete || at < source.len() => Err((what, at)),
+        Err(Stop::End) if complete => Err(("the document ends too early", source.len())),
+        Err(_) => Ok(()),
+    };
     reader.close_all();
     document.source = source;
-    if let Err((what, at)) = encoded {
-        result = Err(Error::new(ErrorKind::Xml(what), at));
+    // That comes first: what follows it was not read.
+    if encoded.is_err() {
+        result = encoded;
     }
-    match result {
-        Err(Error { kind: ErrorKind::Xml("the document ends too early"), .. }) if !complete => Ok(()),
-        result => result,
-    }
+    result.map_err(|(what, at)| Error::new(ErrorKind::Xml(what), at))
 }
 
 enum Stop {

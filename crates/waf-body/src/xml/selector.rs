@@ -46,7 +46,7 @@ pub(super) enum Axis {
     Attribute,
     Descendant,
     DescendantOrSelf,
-    SelfAxis,
+    Itself,
     Parent,
 }
 
@@ -159,7 +159,7 @@ impl Parser<'_> {
             self.blanks();
             if self.rest().is_empty() {
                 // The document itself.
-                steps.push(Step { axis: Axis::SelfAxis, test: Test::Node, predicates: Vec::new() });
+                steps.push(Step { axis: Axis::Itself, test: Test::Node, predicates: Vec::new() });
                 return Ok(steps);
             }
         }
@@ -178,7 +178,7 @@ impl Parser<'_> {
             return Ok(Step { axis: Axis::Parent, test: Test::Node, predicates: Vec::new() });
         }
         if self.take(".") {
-            return Ok(Step { axis: Axis::SelfAxis, test: Test::Node, predicates: Vec::new() });
+            return Ok(Step { axis: Axis::Itself, test: Test::Node, predicates: Vec::new() });
         }
         let mut axis = Axis::Child;
         if self.take("@") {
@@ -189,7 +189,7 @@ impl Parser<'_> {
                 ("attribute::", Axis::Attribute),
                 ("descendant::", Axis::Descendant),
                 ("descendant-or-self::", Axis::DescendantOrSelf),
-                ("self::", Axis::SelfAxis),
+                ("self::", Axis::Itself),
                 ("parent::", Axis::Parent),
             ];
             for (name, named) in names {
@@ -199,7 +199,7 @@ impl Parser<'_> {
                 }
             }
         }
-        let test = self.test(axis)?;
+        let test = self.test()?;
         let mut predicates = Vec::new();
         while self.take("[") {
             predicates.push(self.any()?);
@@ -208,7 +208,7 @@ impl Parser<'_> {
         Ok(Step { axis, test, predicates })
     }
 
-    fn test(&mut self, axis: Axis) -> Result<Test, SelectorError> {
+    fn test(&mut self) -> Result<Test, SelectorError> {
         if self.take("*") {
             return Ok(Test::Any);
         }
@@ -219,25 +219,27 @@ impl Parser<'_> {
             return self.error(format!("the axis `{name}` is not supported"));
         }
         if self.take("(") {
-            self.due(")")?;
-            return match name.as_str() {
-                "text" => Ok(Test::Text),
-                "node" => Ok(Test::Node),
+            let test = match name.as_str() {
+                "text" => Test::Text,
+                "node" => Test::Node,
                 _ => {
                     self.at = begin;
-                    self.error(format!("`{name}()` is not supported here"))
+                    return self.error(format!("`{name}()` is not supported here"));
                 }
             };
+            self.due(")")?;
+            return Ok(test);
         }
         let Some((prefix, local)) = name.split_once(':') else {
             // §2.3: a name without a prefix is in no namespace.
-            let _ = axis;
             return Ok(Test::Name { uri: Vec::new(), local: name.into_bytes() });
         };
         let declared = self.namespaces.iter().find(|(known, _)| *known == prefix);
         let Some((_, uri)) = declared else {
             self.at = begin;
-            return self.error(format!("the prefix `{prefix}` is not declared; hint: add `xmlns:{prefix}=…` to the rule"));
+            return self.error(format!(
+                "the prefix `{prefix}` is not declared; hint: add `xmlns:{prefix}=…` to the rule"
+            ));
         };
         let uri = uri.as_bytes().to_vec();
         Ok(match local {
