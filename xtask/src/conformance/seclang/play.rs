@@ -114,7 +114,9 @@ fn run_unguarded(engine: &Arc<Engine>, exchange: &Exchange<'_>) -> Played {
 }
 
 fn phases(transaction: &mut Transaction, exchange: &Exchange<'_>) -> Verdict {
-    let headers: Vec<(&[u8], &[u8])> = lines(exchange.headers);
+    // As given: a case may mean the blanks around a value.
+    let headers: Vec<(&[u8], &[u8])> =
+        exchange.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())).collect();
     let host = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(b"host"));
     let head = RequestHead {
         method: exchange.method.as_bytes(),
@@ -133,7 +135,8 @@ fn phases(transaction: &mut Transaction, exchange: &Exchange<'_>) -> Verdict {
     if verdict != Verdict::Pass {
         return verdict;
     }
-    let headers = lines(exchange.response_headers);
+    let headers: Vec<(&[u8], &[u8])> =
+        exchange.response_headers.iter().map(|(name, value)| (name.as_bytes(), value.trim_ascii())).collect();
     let verdict = transaction.response_head(200, exchange.response_version, &headers);
     if verdict != Verdict::Pass {
         return verdict;
@@ -141,10 +144,6 @@ fn phases(transaction: &mut Transaction, exchange: &Exchange<'_>) -> Verdict {
     let limit = if transaction.wants_response_body() { transaction.response_body_limit() } else { 0 };
     let (shown, complete) = within(exchange.response_body, limit);
     transaction.response_body(shown, complete)
-}
-
-fn lines(headers: &[(String, Vec<u8>)]) -> Vec<(&[u8], &[u8])> {
-    headers.iter().map(|(name, value)| (name.as_bytes(), value.trim_ascii())).collect()
 }
 
 /// As much of a body as is asked for; a body that nobody asks for is not shown, and

@@ -84,6 +84,10 @@ impl<'de> Deserialize<'de> for Headers {
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("header lines")
             }
+            // Some cases say `""` for none.
+            fn visit_str<E>(self, _: &str) -> Result<Headers, E> {
+                Ok(Headers::default())
+            }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Headers, A::Error> {
                 let mut pairs = Vec::new();
                 while let Some((name, value)) = map.next_entry::<String, serde_json::Value>()? {
@@ -93,7 +97,7 @@ impl<'de> Deserialize<'de> for Headers {
                 Ok(Headers(pairs))
             }
         }
-        deserializer.deserialize_map(Pairs)
+        deserializer.deserialize_any(Pairs)
     }
 }
 
@@ -177,7 +181,15 @@ fn not_portable(case: &Case, settings: &Settings) -> Option<String> {
         return Some("they expect only the debug log of that engine".to_owned());
     }
     if case.rules.iter().any(|rule| rule.contains("SecPcreMatchLimit")) {
-        return Some("they expect an expression to exceed PCRE's limits, which linear ones have not".to_owned());
+        return Some(
+            "they expect an expression to exceed PCRE's limits, which linear ones have not".to_owned(),
+        );
+    }
+    // `@validateDTD` and `@validateSchema` read a file that is not among the cases,
+    // and are refused here, with whatever else reads files for a document.
+    let documents = ["@validatedtd", "@validateschema", "secxmlexternalentity on"];
+    if case.rules.iter().any(|rule| documents.iter().any(|word| rule.to_ascii_lowercase().contains(word))) {
+        return Some("they have XML read schemas or external entities, which is refused here".to_owned());
     }
     let missing = |file: &RuleFile| {
         waf_lang::referenced(&file.name, file.text.as_bytes()).into_iter().find(|reference| {
