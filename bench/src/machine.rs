@@ -1,8 +1,10 @@
 //! Cores to run on, and CPU time from `/proc`.
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::time::{ClockId, clock_gettime};
 use std::collections::HashMap;
 use std::fs;
+use std::time::Duration;
 
 /// Two cores that this process may use: the first for the contender, the second
 /// for load and origin. None on a machine with one.
@@ -27,6 +29,18 @@ pub(crate) fn pin(core: usize) -> Result<(), String> {
     let mut set = CpuSet::new();
     set.set(core);
     sched_setaffinity(None, &set).map_err(|error| format!("binding to core {core}: {error}"))
+}
+
+/// CPU time of the calling thread, to the nanosecond.
+pub(crate) fn thread_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// A clock that never goes back, as the edge gives it to the engine.
+pub(crate) fn monotonic_us() -> u64 {
+    let time = clock_gettime(ClockId::Monotonic);
+    time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1_000
 }
 
 /// User and system time, in seconds, of the process `pid`, its descendants, and

@@ -13,6 +13,7 @@
 // leave printing to `bastide`.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod differential;
 mod edge;
 mod machine;
 mod newer;
@@ -25,6 +26,10 @@ mod waf;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+// Counting costs a few instructions a call, the same for whatever runs in here.
+#[global_allocator]
+static ALLOCATOR: sys::allocations::Counting = sys::allocations::Counting;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask bench", about = "Measure side by side against other programs")]
@@ -44,6 +49,9 @@ enum Bench {
     Router(RouterOptions),
     /// Requests through the Core Rule Set: CPU µs of the WAF engine per request, against libmodsecurity
     Waf(WafOptions),
+    /// The same requests through the WAF engine and libmodsecurity: do they decide alike?
+    /// (`cargo xtask conformance waf-differential`)
+    WafDifferential(DifferentialOptions),
 }
 
 #[derive(Args)]
@@ -83,6 +91,44 @@ struct WafOptions {
     /// Only these workloads: `get3`, `browser`, `form1k`, `json4k`, `multipart64k`, or one with `/PL1`, `/PL4`
     #[arg(long, value_delimiter = ',')]
     workload: Vec<String>,
+    /// Without the worst-case inputs
+    #[arg(long)]
+    no_worst: bool,
+    /// Count instructions, too: needs valgrind, and minutes
+    #[arg(long)]
+    callgrind: bool,
+    /// Run each workload this often and do nothing else: what callgrind counts
+    #[arg(long, hide = true)]
+    only_run: Option<u32>,
+}
+
+#[derive(Args)]
+struct DifferentialOptions {
+    /// The rule set: a folder with *.conf and *.data [default: ../shared/testdata/crs/rules]
+    #[arg(long)]
+    rules: Option<PathBuf>,
+    /// Its regression cases, whose inputs are what mutations start from
+    /// [default: ../shared/testdata/crs/regression]
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Requests at each level
+    #[arg(long, default_value_t = 10_000)]
+    count: usize,
+    /// What chance begins with: the same seed gives the same requests
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Only these paranoia levels
+    #[arg(long, value_delimiter = ',', default_value = "1,2,3,4", value_parser = clap::value_parser!(u8).range(1..=4))]
+    pl: Vec<u8>,
+    /// Examples shown of each group of disagreements
+    #[arg(long, default_value_t = 1)]
+    examples: usize,
+    /// Show this request (its number, from 0) and what both engines say of it
+    #[arg(long)]
+    request: Option<usize>,
+    /// Show what both engines say of the request in this file: its bytes as HTTP/1.1
+    #[arg(long, conflicts_with = "request")]
+    file: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -111,8 +157,10 @@ fn main() -> ExitCode {
         Bench::Edge(options) => (edge::run(&target, options), options.common.json),
         Bench::Router(options) => (router::run(&target, options), options.common.json),
         Bench::Waf(options) => (waf::run(&target, options), options.common.json),
+        Bench::WafDifferential(options) => return differential::main(&target, options),
     };
     match outcome {
+        Ok(report) if report.is_nothing() => ExitCode::SUCCESS,
         Ok(report) => rows::print(&report, json),
         Err(error) => {
             eprintln!("error: {error}");

@@ -37,6 +37,13 @@ pub(crate) struct Report {
     pub(crate) failed: Vec<String>,
 }
 
+impl Report {
+    /// Whether nothing was to be measured, and nothing was said.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.rows.is_empty() && self.skipped.is_empty() && self.failed.is_empty()
+    }
+}
+
 /// One figure of one round.
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {

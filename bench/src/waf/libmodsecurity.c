@@ -133,10 +133,12 @@ static RulesSet *rules;
 /* Whether the library wants the request ended; its status then. */
 static int stopped(Transaction *transaction, int *status) {
     ModSecurityIntervention asked = {200, 0, NULL, NULL, 0};
-    int wants = msc_intervention(transaction, &asked);
+    int wants = msc_intervention(transaction, &asked) && asked.disruptive;
+    /* The rule that refuses is told here and not to the callback. */
+    if (wants && asked.log) on_log(NULL, asked.log);
     free(asked.url);
     free(asked.log);
-    if (!wants || !asked.disruptive) return 0;
+    if (!wants) return 0;
     *status = asked.status;
     return 1;
 }

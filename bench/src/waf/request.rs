@@ -28,6 +28,29 @@ impl Request {
         }
     }
 
+    /// From bytes as they travel, for trying things by hand: nothing is checked, lines
+    /// end with LF or CRLF, and all that is left is the body.
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut rest = bytes;
+        let mut line = || {
+            let (line, after) = rest.split_at_checked(rest.iter().position(|&b| b == b'\n')? + 1)?;
+            rest = after;
+            let line = &line[..line.len() - 1];
+            Some(line.strip_suffix(b"\r").unwrap_or(line))
+        };
+        let first = line()?;
+        let mut words = first.splitn(3, |&b| b == b' ');
+        let mut request = Self::new("", Vec::new(), &[]);
+        request.method = words.next()?.to_vec();
+        request.target = words.next()?.to_vec();
+        while let Some(header) = line().filter(|line| !line.is_empty()) {
+            let at = header.iter().position(|&b| b == b':')?;
+            request.headers.push((header[..at].to_vec(), header[at + 1..].trim_ascii().to_vec()));
+        }
+        request.body = rest.to_vec();
+        Some(request)
+    }
+
     /// The same with a body, its type and its length.
     pub(crate) fn with_body(mut self, content_type: &str, body: Vec<u8>) -> Self {
         self.set_header("Content-Type", content_type);

@@ -5,6 +5,11 @@ use std::path::{Path, PathBuf};
 
 const BASE: &str = include_str!("base.conf");
 
+/// What others wrote and the repository does not hold: beside it.
+pub(crate) fn test_data(inside: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/testdata").join(inside)
+}
+
 /// A rule set in a folder.
 pub(crate) struct Rules {
     /// The folder, absolute.
@@ -22,7 +27,7 @@ impl Rules {
     pub(crate) fn read(folder: Option<&Path>) -> Result<Self, String> {
         let folder = match folder {
             Some(given) => given.to_path_buf(),
-            None => PathBuf::from("../shared/testdata/crs/rules"),
+            None => test_data("crs/rules"),
         };
         let folder = std::path::absolute(&folder).unwrap_or(folder);
         let fail = |error: std::io::Error| {

@@ -81,7 +81,7 @@ fn form1k() -> Request {
         ("newsletter", "yes".to_owned()),
         ("delivery", "standard".to_owned()),
         ("coupon", "SPRING2026".to_owned()),
-        ("message", story.repeat(9)),
+        ("message", story.repeat(10)),
     ];
     let mut body = String::new();
     for (name, value) in fields {
