@@ -204,7 +204,7 @@ fn quote_end(text: &[u8], from: usize) -> Option<usize> {
 
 /// `\'` becomes `'`; every other backslash stays.
 fn unescape(text: &[u8]) -> Value<'_> {
-    if macros::find(text, b"\\'").is_none() {
+    if memchr::memchr(b'\\', text).is_none() {
         return Cow::Borrowed(text);
     }
     let mut out = Vec::with_capacity(text.len());

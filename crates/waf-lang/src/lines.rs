@@ -102,14 +102,18 @@ impl Line<'_> {
 fn quoted(text: &[u8], start: usize, quote: u8) -> (Arg<'_>, Option<usize>) {
     let mut removed = Vec::new();
     let mut at = start;
-    while at < text.len() && text[at] != quote {
-        if text[at] == b'\\' && at + 1 < text.len() {
-            if text[at + 1] == quote {
-                removed.push(at);
-            }
-            at += 1;
+    while let Some(found) = memchr::memchr2(quote, b'\\', &text[at..]) {
+        at += found;
+        if text[at] == quote {
+            break;
         }
-        at += 1;
+        if text.get(at + 1) == Some(&quote) {
+            removed.push(at);
+        }
+        at = (at + 2).min(text.len());
+    }
+    if text.get(at) != Some(&quote) {
+        at = text.len();
     }
     let inner = if removed.is_empty() {
         Cow::Borrowed(&text[start..at])
@@ -156,7 +160,7 @@ impl<'a> Lines<'a> {
         if self.rest.is_empty() {
             return None;
         }
-        let end = self.rest.iter().position(|&b| b == b'\n');
+        let end = memchr::memchr(b'\n', self.rest);
         let line = &self.rest[..end.unwrap_or(self.rest.len())];
         self.rest = end.map_or(&[], |end| &self.rest[end + 1..]);
         self.number += 1;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use memchr::{memchr, memmem};
+
 use crate::error::{Wrong, shown};
 use crate::model::{Macro, Part, Variable};
 use crate::target::{rule_member, variable};
@@ -15,10 +17,10 @@ pub(crate) fn parse(text: &[u8]) -> Result<Macro, Wrong> {
     let mut at = 0;
     // Where the last `}` was found: looked for once, however many `%{` stand before it.
     let mut closed = 0;
-    while let Some(open) = find(&text[at..], b"%{").map(|n| at + n) {
+    while let Some(open) = memmem::find(&text[at..], b"%{").map(|n| at + n) {
         let inner = open + 2;
         if closed < inner {
-            let Some(close) = text[inner..].iter().position(|&b| b == b'}') else { break };
+            let Some(close) = memchr(b'}', &text[inner..]) else { break };
             closed = inner + close;
         }
         let close = closed;
@@ -66,11 +68,6 @@ fn part(text: &[u8]) -> Result<Part, Wrong> {
         }
         member => Ok(Part::Variable(variable, member.map(Arc::from))),
     }
-}
-
-/// Where a text first occurs in another.
-pub(crate) fn find(text: &[u8], what: &[u8]) -> Option<usize> {
-    text.windows(what.len()).position(|window| window == what)
 }
 
 impl Macro {

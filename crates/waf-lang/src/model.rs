@@ -46,7 +46,7 @@ pub enum Item {
 /// A rule: one link, or several chained, of which all must match.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// Its id.
+    /// Its id; 0 where a `SecAction` has none.
     pub id: u64,
     /// Where its first line is.
     pub at: Place,
@@ -332,9 +332,9 @@ pub enum Control {
     ParseXmlIntoArgs(XmlIntoArgs),
     /// `ruleRemoveById`: ids and ranges, both ends included.
     RuleRemoveById(Vec<(u64, u64)>),
-    /// `ruleRemoveByTag`: a text contained in the tag (v3), or an expression.
+    /// `ruleRemoveByTag`: the whole tag, in the same case, as v3 compares it.
     RuleRemoveByTag(String),
-    /// `ruleRemoveByMsg`.
+    /// `ruleRemoveByMsg`: the whole message, in the same case.
     RuleRemoveByMsg(String),
     /// `ruleRemoveTargetById`: the target's `exclude` is not set.
     RuleRemoveTargetById(Vec<(u64, u64)>, Target),

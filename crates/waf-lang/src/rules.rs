@@ -375,7 +375,8 @@ impl Change {
 impl Which {
     fn matches(&self, id: u64, link: &Draft) -> bool {
         match self {
-            Self::Ids(ranges) => ranges.iter().any(|(first, last)| (*first..=*last).contains(&id)),
+            // A `SecAction` without an id has none to be meant by.
+            Self::Ids(ranges) => id != 0 && ranges.iter().any(|(first, last)| (*first..=*last).contains(&id)),
             Self::Tag(tag) => link
                 .actions
                 .iter()
