@@ -16,6 +16,7 @@
 //! without a disruptive action passes whatever `SecDefaultAction` says.
 
 mod action;
+mod build;
 mod control;
 mod data;
 mod directive;
