@@ -7,8 +7,9 @@
 //! [`Transformation::sources`]), which lets the engine skip rules without
 //! running them.
 //!
-//! Never: I/O, a regular expression, state between calls. All is linear in the
-//! value's length; the output is at most four times the value (or a digest).
+//! Never: I/O, state between calls. All is linear in the value's length, but for
+//! [`schema`], which counts its steps; the output of a transformation is at most
+//! four times the value (or a digest).
 //!
 //! Sources: the ModSecurity reference manual (v3), *Transformation functions*
 //! and *Operators*; ModSecurity v3's and Coraza's behaviour, as their own unit
@@ -25,5 +26,6 @@ pub use network::{IpSet, Network, NetworkError};
 mod national_id;
 pub use national_id::Nid;
 pub mod operator;
+pub mod schema;
 mod unicode_map;
 pub use unicode_map::UnicodeMap;

@@ -137,6 +137,7 @@ impl Transformation {
             return false;
         }
         let start = out.len();
+        out.reserve(value.len());
         self.write(value, out, context);
         // A trigger need not change anything: `50%` stays itself. Comparing is
         // cheaper than each function's keeping count, and cannot be wrong.

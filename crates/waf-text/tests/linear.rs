@@ -55,11 +55,13 @@ static UNITS: &[&str] = &[
 const SMALL: usize = 1_024;
 const LARGE: usize = 4 * SMALL;
 
+type Run = Box<dyn Fn(&[u8])>;
+
 /// What is measured: a name, the bytes without which it has nothing to do, and it.
 struct Subject {
     name: &'static str,
     triggers: ByteSet,
-    run: Box<dyn Fn(&[u8])>,
+    run: Run,
 }
 
 impl Subject {
