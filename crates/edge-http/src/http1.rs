@@ -1,10 +1,10 @@
 //! HTTP/1 from raw bytes: the head, and the framing of the body behind it.
 //!
-//! [`HeadParser::advance`] finds a head's end in bytes that arrive piece by
-//! piece and holds the limits; [`parse`] then reads the whole head in one pass
-//! over it. Nothing is copied: a [`Head`] borrows from the bytes, and its header
-//! lines stand in a table that the caller keeps and lends ([`Lines`]), so that a
-//! connection allocates once.
+//! [`HeadParser::read`] reads a head from bytes that arrive piece by piece.
+//! Nothing is copied: a [`Head`] borrows from the bytes, and its header lines stand
+//! in a table that the caller keeps and lends ([`Lines`]), so that a connection
+//! allocates once. [`read_body`] reads the body of a request that is whole in
+//! memory.
 //!
 //! Strict where RFC 9112 lets a server be: what two servers could read in two
 //! ways is refused, with the verdict that [`crate::Guard`] gives for the same
@@ -23,4 +23,4 @@ mod obvious;
 mod tests;
 
 pub use body::{Body, BodyLimits, read_body};
-pub use head::{Framing, Head, HeadParser, Lines, Step, parse};
+pub use head::{Framing, Head, HeadParser, Lines};

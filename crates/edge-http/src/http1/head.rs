@@ -1,22 +1,12 @@
 //! The head: request line and header lines.
 
-use super::validate::{token_length, value_length};
+use super::validate::{target_ok, token_length, value_length};
 use crate::check::{check_authority, check_target, is_authority};
-use crate::guard::{decimal, is_token, list_has, target_bytes_ok, version_of};
+use crate::guard::{decimal, is_token, list_has, version_of};
 use crate::{GuardLimits, Refusal, RequestHead, Version};
 use memchr::{memchr, memchr_iter};
 
-/// What became of the bytes shown to [`HeadParser::advance`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// The head is not whole; call again with more bytes behind these.
-    More,
-    /// The head is the first so many bytes, its empty line included.
-    Whole(usize),
-}
-
-/// Finds where a head ends, in bytes that arrive piece by piece, and refuses
-/// what breaks its lines or the limits. It looks at each byte once.
+/// Reads one head from bytes that arrive piece by piece.
 #[derive(Clone, Debug)]
 pub struct HeadParser {
     limits: GuardLimits,
@@ -36,19 +26,42 @@ impl HeadParser {
     }
 
     /// Looks at `data`, which begins where the head begins and holds all that an
-    /// earlier call saw. A refusal is final: it is given again at every call.
-    pub fn advance(&mut self, data: &[u8]) -> Result<Step, Refusal> {
+    /// earlier call saw. `None` where the head is not whole yet. A refusal is
+    /// final: it is given again at every call.
+    ///
+    /// What breaks lines or limits is refused before what breaks a line's syntax,
+    /// as soon as it is seen; the syntax once the head is whole.
+    pub fn read<'t, 'a: 't>(
+        &mut self,
+        data: &'a [u8],
+        lines: &'t mut Lines<'a>,
+    ) -> Result<Option<Head<'t>>, Refusal> {
         if let Some(refusal) = self.refused {
             return Err(refusal);
         }
-        let step = self.find_end(data);
-        self.refused = step.err();
-        step
+        // Nearly always the first bytes hold the whole head, and it is sound: then
+        // one pass is enough. All else is left to the passes that know what comes
+        // first.
+        if self.looked == 0
+            && let Ok(parts) = parse(data, lines)
+            && parts.length <= self.limits.head
+            && lines.0.len() <= self.limits.header_lines
+        {
+            return Ok(Some(parts.head(lines)));
+        }
+        let parts = match self.find_end(data) {
+            Ok(None) => return Ok(None),
+            Ok(Some(length)) => parse(&data[..length], lines),
+            Err(refusal) => Err(refusal),
+        };
+        self.refused = parts.as_ref().err().copied();
+        Ok(Some(parts?.head(lines)))
     }
 
-    fn find_end(&mut self, data: &[u8]) -> Result<Step, Refusal> {
+    /// The head's length, where `data` holds its end.
+    fn find_end(&mut self, data: &[u8]) -> Result<Option<usize>, Refusal> {
         if data == b"\r" {
-            return Ok(Step::More);
+            return Ok(None);
         }
         // RFC 9112 §2.2: one empty line before the request line is ignored.
         let leading = leading_empty_line(data);
@@ -73,7 +86,7 @@ impl HeadParser {
                 return Err(Refusal::LineEnd);
             }
             if newline == self.line_start + 1 {
-                return Ok(Step::Whole(newline + 1));
+                return Ok(Some(newline + 1));
             }
             if self.lines > self.limits.header_lines {
                 return Err(Refusal::TooManyHeaders);
@@ -85,7 +98,7 @@ impl HeadParser {
         if data.len() >= self.limits.head {
             return Err(self.too_large());
         }
-        Ok(Step::More)
+        Ok(None)
     }
 
     fn too_large(&self) -> Refusal {
@@ -124,11 +137,13 @@ pub struct Head<'a> {
     /// Whether the connection is to change its protocol behind this head
     /// (RFC 9110 §7.8): HTTP/1.1, GET, no body, and both header lines.
     pub upgrade: bool,
+    /// How many bytes it took, its empty line included.
+    pub length: usize,
     /// The Host line's value.
     host: Option<&'a [u8]>,
 }
 
-/// The table that [`parse`] writes header lines to. It allocates when it first
+/// The table that [`HeadParser::read`] writes header lines to. It allocates when it first
 /// meets a head with more lines than it has room for, and never again:
 /// [`Lines::recycle`] carries the room over to the next head.
 #[derive(Debug, Default)]
@@ -149,31 +164,59 @@ impl Lines<'_> {
     }
 }
 
-/// Reads a whole head, which [`HeadParser::advance`] has found: `data` is just
-/// the bytes it named.
+/// A head without its lines.
+struct Parts<'a> {
+    method: &'a [u8],
+    target: &'a [u8],
+    version: Version,
+    framing: Framing,
+    upgrade: bool,
+    host: Option<&'a [u8]>,
+    length: usize,
+}
+
+impl<'a> Parts<'a> {
+    fn head<'t>(self, lines: &'t Lines<'a>) -> Head<'t>
+    where
+        'a: 't,
+    {
+        Head {
+            method: self.method,
+            target: self.target,
+            version: self.version,
+            headers: &lines.0,
+            framing: self.framing,
+            upgrade: self.upgrade,
+            length: self.length,
+            host: self.host,
+        }
+    }
+}
+
+/// Reads the head at the front of `data`.
 ///
 /// The refusals are those of RFC 9112 §3 (request line), §5 (header lines) and
 /// §6 (framing), the first in the order of the bytes.
-pub fn parse<'t, 'a: 't>(data: &'a [u8], lines: &'t mut Lines<'a>) -> Result<Head<'t>, Refusal> {
+fn parse<'a>(data: &'a [u8], lines: &mut Lines<'a>) -> Result<Parts<'a>, Refusal> {
     lines.0.clear();
     let leading = leading_empty_line(data);
     let newline = memchr(b'\n', &data[leading..]).ok_or(Refusal::RequestLine)?;
     let request_line = data[leading..leading + newline].strip_suffix(b"\r").ok_or(Refusal::LineEnd)?;
     let (method, target, version) = request_line_parts(request_line)?;
     let mut seen = Seen { version, host: None, length: None, chunked: false, upgrade: [false; 2] };
-    let mut rest = &data[leading + newline + 1..];
-    while rest != b"\r\n" {
-        let (name, value, length) = header_line(rest)?;
+    let mut at = leading + newline + 1;
+    while !data[at..].starts_with(b"\r\n") {
+        let (name, value, length) = header_line(&data[at..])?;
         seen.look(name, value)?;
         lines.0.push((name, value));
-        rest = &rest[length..];
+        at += length;
     }
     let framing = seen.framing()?;
     let upgrade = framing == Framing::None
         && seen.upgrade == [true; 2]
         && version == Version::Http11
         && method == b"GET";
-    Ok(Head { method, target, version, headers: &lines.0, framing, upgrade, host: seen.host })
+    Ok(Parts { method, target, version, framing, upgrade, host: seen.host, length: at + 2 })
 }
 
 /// `method SP target SP version` (RFC 9112 §3).
@@ -187,14 +230,14 @@ fn request_line_parts(line: &[u8]) -> Result<(&[u8], &[u8], Version), Refusal> {
     // belongs to a target.
     let target_end = memchr(b' ', rest).filter(|&end| end > 0).ok_or(Refusal::RequestLine)?;
     let (target, version) = (&rest[..target_end], &rest[target_end + 1..]);
-    if !target_bytes_ok(target) {
+    if !target_ok(target) {
         return Err(Refusal::Target);
     }
     Ok((method, target, version_of(version)?))
 }
 
 /// The header line that `data` begins with: name, value, and its length with its end.
-#[inline]
+#[inline(always)]
 fn header_line(data: &[u8]) -> Result<(&[u8], &[u8], usize), Refusal> {
     // A first blank is obsolete folding (RFC 9112 §5.2); a blank before the colon
     // is refused by §5.1; neither is a token's byte.
@@ -228,26 +271,28 @@ struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
-    #[inline]
+    #[inline(always)]
     fn look(&mut self, name: &[u8], value: &'a [u8]) -> Result<(), Refusal> {
-        match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => {
+        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+        // The first letter first: most names differ in it, which is one comparison.
+        match (name.len(), name[0] | 0x20) {
+            (4, b'h') if is(b"host") => {
                 // RFC 9112 §3.2.
                 let before = self.host.replace(value);
                 return before.map_or(Ok(()), |_| Err(Refusal::SeveralHosts));
             }
-            7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade[0] = true,
-            10 if name.eq_ignore_ascii_case(b"connection") => {
+            (7, b'u') if is(b"upgrade") => self.upgrade[0] = true,
+            (10, b'c') if is(b"connection") => {
                 self.upgrade[1] |= list_has(value, b"upgrade");
             }
-            14 if name.eq_ignore_ascii_case(b"content-length") => {
+            (14, b'c') if is(b"content-length") => {
                 // RFC 9112 §6.3 lets equal repetitions pass; nobody honest sends them.
                 let length = decimal(value).ok_or(Refusal::ContentLength)?;
                 if self.length.replace(length).is_some() {
                     return Err(Refusal::ContentLength);
                 }
             }
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+            (17, b't') if is(b"transfer-encoding") => {
                 // RFC 9112 §6.1: `chunked` once, and never in HTTP/1.0; §7: other
                 // codings we do not know.
                 let known = value.eq_ignore_ascii_case(b"chunked") && self.version == Version::Http11;

@@ -1,6 +1,6 @@
 //! One request through the parser, the rules, the back end and back.
 
-use edge_http::http1::{Body, BodyLimits, HeadParser, Lines, Step, parse, read_body};
+use edge_http::http1::{Body, BodyLimits, HeadParser, Lines, read_body};
 use edge_http::{GuardLimits, Limits, Refusal, RequestHead};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock};
@@ -94,20 +94,19 @@ impl Site {
         // What the edge allows by default.
         let limits = Limits::default();
         let limits = GuardLimits { head: limits.head.0 as usize, header_lines: limits.header_lines as usize };
-        let head_length = match HeadParser::new(limits).advance(raw) {
-            Ok(Step::Whole(length)) => length,
-            Ok(Step::More) => return exchange.refuse(Refusal::HeadTimeout),
+        let mut lines = Lines::with_capacity(limits.header_lines);
+        let head = match HeadParser::new(limits).read(raw, &mut lines) {
+            Ok(Some(head)) => head,
+            Ok(None) => return exchange.refuse(Refusal::HeadTimeout),
             Err(refusal) => return exchange.refuse(refusal),
         };
-        let mut lines = Lines::with_capacity(limits.header_lines);
-        let parsed = parse(&raw[..head_length], &mut lines).and_then(|head| Ok((head, head.request()?)));
-        let (head, request) = match parsed {
-            Ok(parsed) => parsed,
+        let request = match head.request() {
+            Ok(request) => request,
             Err(refusal) => return exchange.refuse(refusal),
         };
         let body_limits =
             BodyLimits { content: u64::MAX, trailers: limits.head, trailer_lines: limits.header_lines };
-        match read_body(&raw[head_length..], head.framing, body_limits) {
+        match read_body(&raw[head.length..], head.framing, body_limits) {
             Ok(Some(body)) => self.inspect(exchange, &request, Some(&body), input),
             // What was announced never comes: the rules see the head alone.
             Ok(None) => self.inspect(exchange, &request, None, input),
