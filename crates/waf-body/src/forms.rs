@@ -34,8 +34,19 @@ pub fn urlencoded(text: &[u8], separator: u8, sink: &mut impl Sink, scratch: &mu
                 None => break text.len(),
                 Some(&byte) if byte == separator => break at,
                 Some(b'=') if name_end.is_none() => name_end = Some(at),
-                Some(b'%' | b'+') if name_end.is_none() => name_encoded = true,
-                Some(b'%' | b'+') => value_encoded = true,
+                Some(b'%' | b'+') if name_end.is_none() => {
+                    name_encoded = true;
+                    let rest = &text[at..];
+                    let found = memchr::memchr2(b'=', separator, rest).unwrap_or(rest.len());
+                    at += found;
+                    continue;
+                }
+                Some(b'%' | b'+') => {
+                    // Nothing but the end matters from here on.
+                    value_encoded = true;
+                    let rest = &text[at..];
+                    break memchr::memchr(separator, rest).map_or(text.len(), |found| at + found);
+                }
                 Some(_) => {}
             }
             at += 1;
@@ -114,33 +125,41 @@ fn next_special(text: &[u8], mut at: usize, separator: u8) -> usize {
 }
 
 /// Decodes into `out`, which is cleared first; whether an escape was invalid.
+/// Copied whole, then moved together in place: escapes stand too close in real
+/// forms for a search from one to the next.
 fn decode(text: &[u8], out: &mut Vec<u8>) -> bool {
     out.clear();
+    out.extend_from_slice(text);
     let mut invalid = false;
-    let mut at = 0;
-    while let Some(next) = memchr::memchr2(b'%', b'+', &text[at..]) {
-        out.extend_from_slice(&text[at..at + next]);
-        at += next;
-        if text[at] == b'+' {
-            out.push(b' ');
-            at += 1;
-            continue;
-        }
-        let digits = text.get(at + 1..at + 3);
-        match digits.and_then(|two| Some(hex(two[0])? << 4 | hex(two[1])?)) {
-            Some(byte) => {
-                out.push(byte);
-                at += 3;
+    let mut length = 0;
+    let mut rest = text;
+    // As many places as bytes: never more than needed.
+    for place in out.iter_mut() {
+        let Some((&byte, after)) = rest.split_first() else { break };
+        rest = after;
+        *place = match byte {
+            b'+' => b' ',
+            b'%' => {
+                let number = match rest {
+                    [high, low, ..] => number(*high, *low),
+                    _ => None,
+                };
+                if number.is_some() {
+                    rest = &rest[2..];
+                }
+                invalid |= number.is_none();
+                number.unwrap_or(b'%')
             }
-            None => {
-                invalid = true;
-                out.push(b'%');
-                at += 1;
-            }
-        }
+            _ => byte,
+        };
+        length += 1;
     }
-    out.extend_from_slice(&text[at..]);
+    out.truncate(length);
     invalid
+}
+
+fn number(high: u8, low: u8) -> Option<u8> {
+    Some(hex(high)? << 4 | hex(low)?)
 }
 
 #[inline]

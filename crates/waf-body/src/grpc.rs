@@ -161,9 +161,7 @@ fn walk(
             Value::Number => {}
             Value::Bytes(bytes) => {
                 let is_message = is_message(bytes);
-                let text = std::str::from_utf8(bytes).is_ok();
-                let readable = !bytes.iter().any(|&byte| byte < 0x20 && !byte.is_ascii_whitespace());
-                if text && !bytes.is_empty() && (readable || !is_message) {
+                if is_text(bytes, is_message, levels.len()) {
                     sink.arg(path, bytes).map_err(|_| (ErrorKind::Full, at))?;
                 }
                 if is_message {
@@ -249,6 +247,18 @@ fn varint(message: &[u8], mut at: usize) -> Option<(u64, usize)> {
         }
     }
     None
+}
+
+/// Whether a field's bytes are handed over as they are. What also reads as a
+/// message must read as text to people, and near the outside, since each level
+/// hands over what is in it once more.
+fn is_text(bytes: &[u8], is_message: bool, level: usize) -> bool {
+    const DEEPEST_OF_BOTH: usize = 8;
+    let control = |byte: &u8| *byte < 0x20 && !byte.is_ascii_whitespace();
+    if is_message && (level > DEEPEST_OF_BOTH || bytes.iter().any(control)) {
+        return false;
+    }
+    !bytes.is_empty() && std::str::from_utf8(bytes).is_ok()
 }
 
 /// Whether `bytes` read as fields to the end. Groups, which nobody uses any more,

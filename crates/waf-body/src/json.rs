@@ -461,9 +461,14 @@ fn malformed_utf8(text: &[u8]) -> Option<usize> {
 fn unescape(raw: &[u8], base: usize, out: &mut Vec<u8>) -> Result<(), Stop> {
     out.clear();
     let mut at = 0;
-    while let Some(next) = memchr::memchr(b'\\', &raw[at..]) {
-        out.extend_from_slice(&raw[at..at + next]);
-        at += next;
+    while let Some(&byte) = raw.get(at) {
+        // Escapes often follow one another: no search from one to the next.
+        if byte != b'\\' {
+            let next = memchr::memchr(b'\\', &raw[at..]).unwrap_or(raw.len() - at);
+            out.extend_from_slice(&raw[at..at + next]);
+            at += next;
+            continue;
+        }
         let Some(&escape) = raw.get(at + 1) else {
             return Err(Stop::End);
         };
@@ -487,7 +492,6 @@ fn unescape(raw: &[u8], base: usize, out: &mut Vec<u8>) -> Result<(), Stop> {
         out.push(byte);
         at += 2;
     }
-    out.extend_from_slice(&raw[at..]);
     Ok(())
 }
 

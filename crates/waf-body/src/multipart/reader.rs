@@ -11,7 +11,9 @@ pub(super) struct Reader<'a, S> {
     body: &'a [u8],
     /// `--` and the boundary.
     delimiter: &'a [u8],
-    /// A line that begins with `--`.
+    /// Finds the delimiter anywhere.
+    look_alike: Finder<'a>,
+    /// Finds a line that begins with `--`.
     dashed_line: Finder<'static>,
     complete: bool,
     limits: &'a Limits,
@@ -54,8 +56,9 @@ impl<'a, S: Sink> Reader<'a, S> {
         sink: &'a mut S,
         scratch: &'a mut Scratch,
     ) -> Self {
+        let look_alike = Finder::new(delimiter);
         let dashed_line = Finder::new(b"\n--");
-        Self { body, delimiter, dashed_line, complete, limits, read, sink, scratch }
+        Self { body, delimiter, look_alike, dashed_line, complete, limits, read, sink, scratch }
     }
 
     /// The whole body.
@@ -243,9 +246,7 @@ impl<'a, S: Sink> Reader<'a, S> {
     /// The boundary inside a line is no boundary, but some parsers take it for
     /// one.
     fn look_alikes(&mut self, begin: usize, end: usize) {
-        if self.read.flags.unmatched_boundary != 1
-            && memchr::memmem::find(&self.body[begin..end], self.delimiter).is_some()
-        {
+        if self.read.flags.unmatched_boundary != 1 && self.look_alike.find(&self.body[begin..end]).is_some() {
             self.flags().unmatched_boundary = 1;
         }
     }
