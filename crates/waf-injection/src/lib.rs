@@ -20,6 +20,7 @@
 //! No transformation either: that is the rule's business (`t:urlDecodeUni`, …).
 //! Limits: the first 4 GiB of a value are read.
 
+mod bytes;
 mod sqli;
 mod xss;
 

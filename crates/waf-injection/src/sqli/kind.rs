@@ -122,8 +122,8 @@ pub(super) mod traits {
     pub(crate) const IF: u16 = 64;
     /// A name that is a function before a parenthesis.
     pub(crate) const CALLABLE: u16 = 128;
-    /// Begins a phrase that is more than a name, an operator or a function.
-    pub(crate) const RISKY: u16 = 256;
+    /// A name, an operator or a function, and so is every phrase that it begins.
+    pub(crate) const TAME: u16 = 256;
 }
 
 /// The text of a token is cut at this many bytes, as libinjection does: fingerprints

@@ -67,14 +67,14 @@ enum Start {
 static STARTS: [Start; 256] = starts();
 
 /// Goes on with a word.
-const IN_WORD: u8 = 1;
+pub(super) const IN_WORD: u8 = 1;
 /// Goes on with a variable.
-const IN_VARIABLE: u8 = 2;
+pub(super) const IN_VARIABLE: u8 = 2;
 /// `.`, `` ` ``: a keyword may end here.
-const SPLITS_WORD: u8 = 4;
+pub(super) const SPLITS_WORD: u8 = 4;
 /// White space, for a comment after `--` and for a number's suffix.
 const WHITE: u8 = 8;
-const DIGIT: u8 = 16;
+pub(super) const DIGIT: u8 = 16;
 /// NUL counts here and below, as it does in libinjection.
 const HEX_DIGIT: u8 = 32;
 const BINARY_DIGIT: u8 = 64;
@@ -82,13 +82,19 @@ const IN_MONEY: u8 = 128;
 
 static CLASSES: [u8; 256] = classes();
 
+#[inline]
+pub(super) fn class_of(byte: u8) -> u8 {
+    CLASSES[byte as usize]
+}
+
+#[inline]
 fn has(byte: u8, class: u8) -> bool {
-    CLASSES[byte as usize] & class != 0
+    class_of(byte) & class != 0
 }
 
 /// How many bytes from the first on are of a class.
 #[inline]
-fn span(text: &[u8], class: u8) -> usize {
+pub(super) fn span(text: &[u8], class: u8) -> usize {
     text.iter().take_while(|&&byte| has(byte, class)).count()
 }
 
@@ -99,11 +105,6 @@ impl<'a> Lexer<'a> {
 
     pub(super) fn text(&self) -> &'a [u8] {
         self.text
-    }
-
-    /// Where the next token begins, or white space before it.
-    pub(super) fn pos(&self) -> usize {
-        self.pos
     }
 
     /// The string that the value begins within.
@@ -280,28 +281,14 @@ impl<'a> Lexer<'a> {
     /// backslash nor its double escapes, or to the end. `skip` is 0 where the value begins
     /// within the string.
     fn string(&mut self, at: usize, skip: usize, quote: u8) -> Token {
-        let text = self.text;
         let start = at + skip;
-        let open = if skip > 0 { quote } else { 0 };
-        let mut from = start;
-        while let Some(len) = text.get(from..).and_then(|rest| memchr(quote, rest)) {
-            let end = from + len;
-            let before = &text[start..end];
-            let backslashes = before.iter().rev().take_while(|&&b| b == b'\\').count();
-            if backslashes % 2 == 1 {
-                from = end + 1;
-            } else if text.get(end + 1) == Some(&quote) {
-                from = end + 2;
-            } else {
-                let mut token = self.take(Kind::String, start, end);
-                token.open = open;
-                token.close = quote;
-                self.pos = end + 1;
-                return token;
-            }
+        let end = string_end(self.text, start, quote);
+        let mut token = self.take(Kind::String, start, end.unwrap_or(self.text.len()));
+        token.open = if skip > 0 { quote } else { 0 };
+        if let Some(end) = end {
+            token.close = quote;
+            self.pos = end + 1;
         }
-        let mut token = self.take(Kind::String, start, text.len());
-        token.open = open;
         token
     }
 
@@ -471,53 +458,77 @@ impl<'a> Lexer<'a> {
     }
 
     fn number(&mut self, at: usize) -> Token {
-        let text = self.text;
-        if text[at] == b'0' {
-            let class = match self.peek(at + 1) {
-                b'x' | b'X' => HEX_DIGIT,
-                b'b' | b'B' => BINARY_DIGIT,
-                _ => 0,
-            };
-            if class != 0 {
-                let digits = span(&text[at + 2..], class);
-                let kind = if digits == 0 { Kind::Bareword } else { Kind::Number };
-                return self.take(kind, at, at + 2 + digits);
+        let (kind, end, bare_exponent) = read_number(self.text, at);
+        if bare_exponent {
+            self.bare_exponent = true;
+            if self.dialect.skip_bare_exponent {
+                self.pos = end;
+                return Token::NONE;
             }
         }
-        let mut end = at + span(&text[at..], DIGIT);
-        if self.peek(end) == b'.' {
-            end += 1;
-            end += span(&text[end..], DIGIT);
-            if end - at == 1 {
-                return self.take(Kind::Dot, at, end);
-            }
-        }
-        let mut bare_exponent = false;
-        if let b'e' | b'E' = self.peek(end) {
-            end += 1;
-            if let b'+' | b'-' = self.peek(end) {
-                end += 1;
-            }
-            let digits = span(&text[end..], DIGIT);
-            bare_exponent = digits == 0;
-            end += digits;
-        }
-        // Oracle's suffix of floats; `1fUNION` is `1f UNION`, `123FROM` is `123 FROM`.
-        if let b'd' | b'D' | b'f' | b'F' = self.peek(end) {
-            let ends =
-                text.get(end + 1).is_none_or(|&next| has(next, WHITE) || matches!(next, b';' | b'u' | b'U'));
-            end += usize::from(ends);
-        }
-        if !bare_exponent {
-            return self.take(Kind::Number, at, end);
-        }
-        self.bare_exponent = true;
-        if self.dialect.skip_bare_exponent {
-            self.pos = end;
-            return Token::NONE;
-        }
-        self.take(Kind::Bareword, at, end)
+        self.take(kind, at, end)
     }
+}
+
+/// Where the quote stands that ends a string, neither a backslash nor its double escaping it.
+pub(super) fn string_end(text: &[u8], start: usize, quote: u8) -> Option<usize> {
+    let mut from = start;
+    loop {
+        let end = from + memchr(quote, text.get(from..)?)?;
+        let before = &text[start..end];
+        let backslashes = before.iter().rev().take_while(|&&b| b == b'\\').count();
+        if backslashes % 2 == 1 {
+            from = end + 1;
+        } else if text.get(end + 1) == Some(&quote) {
+            from = end + 2;
+        } else {
+            return Some(end);
+        }
+    }
+}
+
+/// A number that begins with a digit or a dot: its kind, its end, and whether it ends at its
+/// exponent's `e`.
+pub(super) fn read_number(text: &[u8], at: usize) -> (Kind, usize, bool) {
+    let peek = |at: usize| text.get(at).copied().unwrap_or(0);
+    if text[at] == b'0' {
+        let class = match peek(at + 1) {
+            b'x' | b'X' => HEX_DIGIT,
+            b'b' | b'B' => BINARY_DIGIT,
+            _ => 0,
+        };
+        if class != 0 {
+            let digits = span(&text[at + 2..], class);
+            let kind = if digits == 0 { Kind::Bareword } else { Kind::Number };
+            return (kind, at + 2 + digits, false);
+        }
+    }
+    let mut end = at + span(&text[at..], DIGIT);
+    if peek(end) == b'.' {
+        end += 1;
+        end += span(&text[end..], DIGIT);
+        if end - at == 1 {
+            return (Kind::Dot, end, false);
+        }
+    }
+    let mut bare_exponent = false;
+    if let b'e' | b'E' = peek(end) {
+        end += 1;
+        if let b'+' | b'-' = peek(end) {
+            end += 1;
+        }
+        let digits = span(&text[end..], DIGIT);
+        bare_exponent = digits == 0;
+        end += digits;
+    }
+    // Oracle's suffix of floats; `1fUNION` is `1f UNION`, `123FROM` is `123 FROM`.
+    if let b'd' | b'D' | b'f' | b'F' = peek(end) {
+        let ends =
+            text.get(end + 1).is_none_or(|&next| has(next, WHITE) || matches!(next, b';' | b'u' | b'U'));
+        end += usize::from(ends);
+    }
+    let kind = if bare_exponent { Kind::Bareword } else { Kind::Number };
+    (kind, end, bare_exponent)
 }
 
 #[inline]

@@ -10,7 +10,7 @@ mod words;
 use fold::{Folded, fold};
 use kind::{Kind, TEXT_MAX, Token};
 use lexer::{Dialect, Lexer};
-use memchr::{memchr, memmem};
+use memchr::memmem;
 use plain::Plain;
 
 /// What a value's tokens spell when it is an injection of SQL: up to five letters, one for
@@ -42,6 +42,14 @@ impl Fingerprint {
 
 /// Whether the value, put into a statement of SQL, would change it.
 pub fn sqli(value: &[u8]) -> Option<Fingerprint> {
+    if plain::is_single(value) {
+        return None;
+    }
+    check(value)
+}
+
+#[inline(never)]
+fn check(value: &[u8]) -> Option<Fingerprint> {
     let value = &value[..value.len().min(u32::MAX as usize)];
     match plain::check(value) {
         Plain::Harmless => None,
@@ -52,13 +60,8 @@ pub fn sqli(value: &[u8]) -> Option<Fingerprint> {
 
 /// Every context in turn; `unquoted` may be left out where it is known to be harmless.
 fn examine(value: &[u8], unquoted: bool) -> Option<Fingerprint> {
-    let mut passes = Passes {
-        value,
-        single: memchr(b'\'', value).is_some(),
-        double: memchr(b'"', value).is_some(),
-        skip_bare_exponent: false,
-        bare_exponent: false,
-    };
+    let (single, double) = quotes(value);
+    let mut passes = Passes { value, single, double, skip_bare_exponent: false, bare_exponent: false };
     let found = passes.run(unquoted);
     if found.is_some() || !passes.bare_exponent {
         return found;
@@ -66,6 +69,16 @@ fn examine(value: &[u8], unquoted: bool) -> Option<Fingerprint> {
     // libinjection 3.9.2 ends here; later versions read `1.e(` as MySQL does.
     passes.skip_bare_exponent = true;
     passes.run(true)
+}
+
+/// Whether single and double quotes occur.
+fn quotes(value: &[u8]) -> (bool, bool) {
+    let (mut single, mut double) = (false, false);
+    for &byte in value {
+        single |= byte == b'\'';
+        double |= byte == b'"';
+    }
+    (single, double)
 }
 
 struct Passes<'a> {

@@ -1,16 +1,25 @@
 //! Values that are no attack, told from their first look: names, numbers, dates, addresses,
 //! prose. Most values are such; what is not told here is examined in full.
 //!
-//! Why it is sound. Folding drops tokens, and changes a kind only for a phrase, a type, a
-//! backslash, a brace, a parenthesis or a semicolon. Where none of these occur the fingerprint
-//! has the tokens' own kinds alone, and no fingerprint of an attack is made of [`TAME`] kinds
-//! only. Tests hold both the claim about fingerprints and the whole against [`super::examine`].
+//! Why it is sound:
+//!
+//! - Folding drops tokens, and changes a kind only for a phrase, a type, a backslash, a brace,
+//!   a parenthesis or a semicolon. Where none of these occur the fingerprint has the tokens'
+//!   own kinds alone, and no fingerprint of an attack is made of tame kinds only: names,
+//!   numbers, operators, functions, `,`, `.`, `:` and `?`, and beside some of them variables
+//!   or strings ([`is_tame_mix`]).
+//! - Two names in a row that begin no phrase, and the second of which isn't called, stay the
+//!   first two tokens whatever follows: what folds them begins with an operator, a comma, a
+//!   dot or a parenthesis. No fingerprint begins with `nn`, nor with `sn` where the value
+//!   begins within a string. Only [`Kind::Evil`] makes an attack from wherever it stands.
+//!
+//! Tests hold both the claims about fingerprints and the whole against [`super::examine`].
 
-use memchr::memchr2;
-
-use super::fold::MAX;
-use super::kind::{Kind, set, traits};
-use super::lexer::{Dialect, Lexer};
+use super::kind::{Kind, TEXT_MAX, set, traits};
+use super::lexer::{DIGIT, IN_VARIABLE, IN_WORD, SPLITS_WORD};
+use super::lexer::{class_of, read_number, span, string_end};
+use super::words;
+use crate::bytes::is_alphanumeric;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Plain {
@@ -21,64 +30,283 @@ pub(super) enum Plain {
     Unknown,
 }
 
-/// No fingerprint is made of these alone.
-const TAME: u32 = set(&[
-    Kind::Bareword,
-    Kind::Number,
-    Kind::Operator,
-    Kind::Function,
-    Kind::Comma,
-    Kind::Dot,
-    Kind::Colon,
-    Kind::Unknown,
-]);
+/// Words to read before giving up: a full examination of a long text most often ends sooner.
+const WORDS_MAX: u32 = 24;
 
-/// Tokens to read before giving up: a full examination of a long text most often ends sooner.
-const TOKENS_MAX: u32 = 24;
+/// What a token that begins with a byte is here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    White,
+    Word,
+    /// A digit or a dot.
+    Number,
+    /// An operator, whatever stands beside it.
+    Sign,
+    /// `,`, `?`.
+    Punctuation,
+    /// `&`, `|`, `-`: an operator, unless it stands twice.
+    Twin,
+    Slash,
+    At,
+    Quote,
+    Hash,
+    Other,
+}
 
-/// Reads the value's tokens until one is beyond [`TAME`].
+static ROLES: [Role; 256] = roles();
+
+/// What the tokens from some place on are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scan {
+    Tame {
+        /// Whether quotes occurred.
+        quotes: bool,
+    },
+    /// Harmless by the first two, unless something evil follows.
+    Settled,
+    Unknown,
+}
+
+/// Whether the value is a single word or number of ASCII, which is no attack, whatever it is.
+#[inline]
+pub(super) fn is_single(value: &[u8]) -> bool {
+    match value {
+        [] => true,
+        [b'0'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
+        [b'a'..=b'z' | b'A'..=b'Z', ..] => is_alphanumeric(value),
+        _ => false,
+    }
+}
+
 pub(super) fn check(value: &[u8]) -> Plain {
-    let mut lexer = Lexer::new(value, Dialect::default());
-    let mut seen = 0;
-    let mut names = 0;
-    while let Some(token) = lexer.next() {
-        let end = lexer.pos();
-        // Of the tame, names (by a tick, by a bracket) and numbers (`x'0f'`) may hold quotes,
-        // which other contexts would see.
-        let bracket = value.get(token.start as usize) == Some(&b'[');
-        let quoted = token.open != 0 || bracket || value[end - 1] == b'\'';
-        if quoted || lexer.reads_otherwise || lexer.bare_exponent {
-            return Plain::Unknown;
+    let scan = scan(value, 0, 0, 0);
+    match scan {
+        Scan::Tame { quotes: false } => return Plain::Harmless,
+        Scan::Unknown => return Plain::Unknown,
+        Scan::Tame { quotes: true } | Scan::Settled => {}
+    }
+    let marks = Marks::of(value);
+    if scan == Scan::Settled && marks.may_be_evil {
+        return Plain::Unknown;
+    }
+    let tame = (!marks.single || is_tame_within(value, b'\'', &marks))
+        && (!marks.double || is_tame_within(value, b'"', &marks));
+    if tame { Plain::Harmless } else { Plain::HarmlessUnquoted }
+}
+
+/// Whether the value is tame where it begins within a string.
+fn is_tame_within(value: &[u8], quote: u8, marks: &Marks) -> bool {
+    let Some(end) = string_end(value, 0, quote) else {
+        // A single token.
+        return true;
+    };
+    match scan(value, end + 1, Kind::String.bit(), 1) {
+        Scan::Tame { .. } => true,
+        Scan::Settled => !marks.may_be_evil,
+        Scan::Unknown => false,
+    }
+}
+
+/// What stands anywhere in a value.
+struct Marks {
+    single: bool,
+    double: bool,
+    /// A comment of MySQL's kind, or a tick: either may be [`Kind::Evil`].
+    may_be_evil: bool,
+}
+
+impl Marks {
+    fn of(value: &[u8]) -> Marks {
+        let (mut single, mut double, mut star, mut tick) = (false, false, false, false);
+        for &byte in value {
+            single |= byte == b'\'';
+            double |= byte == b'"';
+            star |= byte == b'*';
+            tick |= byte == b'`';
         }
-        let alone = lexer.made == 1 && end == value.len();
-        if alone && !token.kind.is_in(set(&[Kind::Evil, Kind::Comment])) {
-            // A single token is no attack, whatever else it is.
-            return Plain::Harmless;
-        }
-        if token.traits & traits::RISKY != 0
-            || !token.kind.is_in(TAME | Kind::Variable.bit())
-            || lexer.made > TOKENS_MAX
-        {
-            return Plain::Unknown;
-        }
-        seen |= token.kind.bit();
-        if token.kind == Kind::Bareword && token.traits & traits::PHRASE == 0 {
-            names += 1;
-            if names == MAX && lexer.made as usize == MAX {
-                // Names never fold with names: `nnnnn`, whatever follows.
-                return match memchr2(b'\'', b'"', &value[end..]) {
-                    Some(_) => Plain::HarmlessUnquoted,
-                    None => Plain::Harmless,
+        Marks { single, double, may_be_evil: star || tick }
+    }
+}
+
+/// More tokens than settle anything: one that is no name stands among the first.
+const UNSETTLED: u32 = 1 << 16;
+
+/// Reads the tokens from `at` on until one is not tame. `seen` are the kinds before, and
+/// `settled` how many of them stay.
+fn scan(value: &[u8], mut at: usize, mut seen: u32, mut settled: u32) -> Scan {
+    let mut words = 0;
+    let mut quotes = false;
+    while let Some(&byte) = value.get(at) {
+        match ROLES[byte as usize] {
+            Role::White => {
+                at += 1;
+                continue;
+            }
+            Role::Word => {
+                let Some((end, id)) = word(value, at) else {
+                    return Scan::Unknown;
                 };
+                at = end;
+                words += 1;
+                let word = words::word(id);
+                seen |= word.kind.bit();
+                if word.traits & traits::TAME == 0 || words > WORDS_MAX {
+                    return Scan::Unknown;
+                }
+                let name = matches!(word.kind, Kind::Bareword | Kind::None);
+                if name && word.traits & traits::PHRASE == 0 {
+                    settled += 1;
+                    if settled == 2 && word.traits & traits::CALLABLE == 0 {
+                        return Scan::Settled;
+                    }
+                    if settled < 2 {
+                        continue;
+                    }
+                }
+            }
+            Role::Number => {
+                let (end, bare_exponent) = number_end(value, at);
+                if bare_exponent {
+                    return Scan::Unknown;
+                }
+                at = end;
+                seen |= Kind::Number.bit();
+            }
+            Role::Sign => {
+                at += 1;
+                seen |= Kind::Operator.bit();
+            }
+            Role::Punctuation => at += 1,
+            Role::Twin => {
+                at += 1;
+                // Also `u&'…'`.
+                if value.get(at).is_some_and(|&next| next == byte || next == b'\'') {
+                    return Scan::Unknown;
+                }
+                seen |= Kind::Operator.bit();
+            }
+            Role::Slash => {
+                at += 1;
+                if value.get(at) == Some(&b'*') {
+                    return Scan::Unknown;
+                }
+                seen |= Kind::Operator.bit();
+            }
+            Role::At => {
+                at += 1;
+                if matches!(value.get(at), Some(b'@' | b'`' | b'\'' | b'"')) {
+                    return Scan::Unknown;
+                }
+                at += span(&value[at..], IN_VARIABLE);
+                seen |= Kind::Variable.bit();
+            }
+            Role::Quote => {
+                quotes = true;
+                seen |= Kind::String.bit();
+                at = string_end(value, at + 1, byte).map_or(value.len(), |end| end + 1);
+            }
+            // MySQL reads a comment, and nothing else where it begins the only line.
+            Role::Hash if at == 0 && !value.contains(&b'\n') => {
+                at += 1;
+                seen |= Kind::Operator.bit();
+            }
+            Role::Hash | Role::Other => return Scan::Unknown,
+        }
+        settled = UNSETTLED;
+    }
+    if is_tame_mix(seen) { Scan::Tame { quotes } } else { Scan::Unknown }
+}
+
+/// Whether no fingerprint is made of these kinds, all of them tame, variables or strings.
+fn is_tame_mix(seen: u32) -> bool {
+    // `1ov`, `fnov`; `os`, `1sv`.
+    let beside_variable = set(&[Kind::Number, Kind::Function, Kind::String]);
+    let beside_string = set(&[Kind::Operator, Kind::Variable]);
+    (seen & Kind::Variable.bit() == 0 || seen & beside_variable == 0)
+        && (seen & Kind::String.bit() == 0 || seen & beside_string == 0)
+}
+
+/// Where a word ends and which one it is; nothing where it may be more than one token, or
+/// the beginning of a string such as `n'…'`.
+#[inline]
+fn word(value: &[u8], at: usize) -> Option<(usize, words::WordId)> {
+    let mut classes = 0;
+    let mut end = at + 1;
+    for &byte in &value[end..] {
+        let class = class_of(byte);
+        if class & IN_WORD == 0 {
+            break;
+        }
+        classes |= class;
+        end += 1;
+    }
+    let word = &value[at..end];
+    if classes & SPLITS_WORD != 0 && may_split(word) {
+        return None;
+    }
+    if word.len() <= 2 && value.get(end) == Some(&b'\'') && may_quote(word) {
+        return None;
+    }
+    Some((end, words::lookup(word)))
+}
+
+/// Whether a string or a number in quotes may begin with the word: `x'0f'`, `nq'[…]'`.
+#[cold]
+fn may_quote(word: &[u8]) -> bool {
+    b"beqnux".contains(&word[0].to_ascii_lowercase())
+}
+
+/// Whether a keyword may end at a dot or a tick within the word.
+#[cold]
+fn may_split(word: &[u8]) -> bool {
+    for (at, &byte) in word.iter().take(TEXT_MAX).enumerate() {
+        if byte == b'`' {
+            return true;
+        }
+        if byte == b'.' {
+            let kind = words::word(words::lookup(&word[..at])).kind;
+            if !matches!(kind, Kind::None | Kind::Bareword) {
+                return true;
             }
         }
     }
-    if seen & Kind::Variable.bit() != 0 {
-        // With numbers there are `1ov` and `n1ovo`, with functions many.
-        let tame = seen & set(&[Kind::Number, Kind::Function]) == 0;
-        return if tame { Plain::Harmless } else { Plain::Unknown };
+    false
+}
+
+/// Where the number ends that begins here, and whether with its exponent's `e`.
+#[inline]
+fn number_end(value: &[u8], at: usize) -> (usize, bool) {
+    let end = at + 1 + span(&value[at + 1..], DIGIT);
+    match value.get(end) {
+        Some(&byte) if class_of(byte) & IN_WORD != 0 => {
+            let (_, end, bare_exponent) = read_number(value, at);
+            (end, bare_exponent)
+        }
+        // A dot is here too: with digits behind it a number, else a dot.
+        _ => (end, false),
     }
-    Plain::Harmless
+}
+
+const fn roles() -> [Role; 256] {
+    let mut roles = [Role::Other; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        roles[byte] = match byte as u8 {
+            0..=32 | 127 | 0xa0 => Role::White,
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' | 128.. => Role::Word,
+            b'0'..=b'9' | b'.' => Role::Number,
+            b'!' | b'%' | b'*' | b'+' | b':' | b'<' | b'=' | b'>' | b'^' | b'~' => Role::Sign,
+            b',' | b'?' => Role::Punctuation,
+            b'&' | b'|' | b'-' => Role::Twin,
+            b'/' => Role::Slash,
+            b'@' => Role::At,
+            b'\'' | b'"' => Role::Quote,
+            b'#' => Role::Hash,
+            _ => Role::Other,
+        };
+        byte += 1;
+    }
+    roles
 }
 
 #[cfg(test)]
@@ -87,9 +315,23 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// No fingerprint is made of these alone.
+    const TAME: u32 = set(&[
+        Kind::Bareword,
+        Kind::Number,
+        Kind::Operator,
+        Kind::Function,
+        Kind::Comma,
+        Kind::Dot,
+        Kind::Colon,
+        Kind::Unknown,
+    ]);
+
+    const LETTERS: &[u8; 27] = b"-kUBEtfn1vso&cA(){}.,:;T?X\\";
+
     fn letters(kinds: u32) -> Vec<u8> {
         (0..27)
-            .map(|at| Kind::from_letter(b"-kUBEtfn1vso&cA(){}.,:;T?X\\"[at]))
+            .map(|at| Kind::from_letter(LETTERS[at]))
             .filter(|kind| kind.is_in(kinds))
             .map(|kind| kind.letter().to_ascii_uppercase())
             .collect()
@@ -97,20 +339,33 @@ mod tests {
 
     #[test]
     fn no_fingerprint_is_tame() {
-        let tame = letters(TAME);
+        let kinds = TAME | set(&[Kind::Variable, Kind::String]);
+        let tame = letters(kinds);
         for fingerprint in fingerprints::all() {
-            assert!(!fingerprint.iter().all(|letter| tame.contains(letter)));
+            if !fingerprint.iter().all(|letter| tame.contains(letter)) {
+                continue;
+            }
+            let has = |letter| fingerprint.contains(&letter);
+            let bit = |kind: Kind| {
+                let letter = kind.letter().to_ascii_uppercase();
+                if has(letter) { kind.bit() } else { 0 }
+            };
+            let seen = (0..27)
+                .map(|at| Kind::from_letter(LETTERS[at]))
+                .filter(|kind| kind.is_in(kinds))
+                .fold(0, |seen, kind| seen | bit(kind));
+            assert!(!is_tame_mix(seen), "{}", fingerprint.escape_ascii());
         }
-        let beside_variables = TAME & !set(&[Kind::Number, Kind::Function]);
-        let tame = letters(beside_variables | Kind::Variable.bit());
-        for fingerprint in fingerprints::all() {
-            assert!(!fingerprint.iter().all(|letter| tame.contains(letter)));
+        for settled in [&b"NN"[..], b"SN"] {
+            assert!(!fingerprints::all().any(|text| text.starts_with(settled)));
         }
-        assert!(!fingerprints::contains(&[Kind::Bareword; 5]));
         assert!(!fingerprints::all().any(|text| text.len() == 1 && text != b"X"));
     }
 
     fn hold(value: &[u8]) {
+        if is_single(value) {
+            assert_eq!(examine(value, true), None, "{}", value.escape_ascii());
+        }
         let found = match check(value) {
             Plain::Unknown => return,
             Plain::HarmlessUnquoted => super::super::Passes {

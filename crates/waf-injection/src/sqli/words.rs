@@ -2,6 +2,7 @@
 //! `data/words.txt`, found by hash.
 
 use super::kind::{Kind, TEXT_MAX, traits};
+use crate::bytes::{load, upper};
 
 /// A line each: the kind's letter, a space, the word or phrase in capitals.
 /// `-` marks what is no word but begins a phrase.
@@ -26,8 +27,8 @@ struct Table {
     words: [Word; COUNT + 1],
     /// Ten bits of a word's place, six of its hash; 0 is empty.
     slots: [u16; SLOTS],
-    /// By first byte: the lengths that words have.
-    lengths: [u32; 256],
+    /// By the first two bytes: the lengths that words have.
+    lengths: [u32; 1024],
 }
 
 static TABLE: Table = Table::build();
@@ -35,8 +36,9 @@ static TABLE: Table = Table::build();
 /// The word that the text is, in any case.
 #[inline]
 pub(super) fn lookup(text: &[u8]) -> WordId {
-    let Some(&first) = text.first() else { return 0 };
-    if text.len() > TEXT_MAX || (TABLE.lengths[first as usize] >> text.len()) & 1 == 0 {
+    // No word has one byte only.
+    let [first, second, ..] = text else { return 0 };
+    if text.len() > TEXT_MAX || (TABLE.lengths[pair(*first, *second)] >> text.len()) & 1 == 0 {
         return 0;
     }
     find(text)
@@ -58,16 +60,24 @@ impl Word {
 }
 
 fn find(text: &[u8]) -> WordId {
-    let len = text.len();
-    let mut parts = [0; 4];
-    let mut at = 0;
-    for part in &mut parts {
-        *part = upper(load(&text[at..]));
-        at += 8;
-        if at >= len {
-            break;
-        }
+    if text.len() <= 8 {
+        let first = upper(load(text));
+        return probe([first, 0, 0, 0], text.len());
     }
+    find_long(text)
+}
+
+#[cold]
+fn find_long(text: &[u8]) -> WordId {
+    let mut parts = [0; 4];
+    for (part, chunk) in parts.iter_mut().zip(text.chunks(8)) {
+        *part = upper(load(chunk));
+    }
+    probe(parts, text.len())
+}
+
+#[inline]
+fn probe(parts: [u64; 4], len: usize) -> WordId {
     let hash = hash(&parts, len);
     let mut slot = slot_of(hash);
     loop {
@@ -86,37 +96,10 @@ fn find(text: &[u8]) -> WordId {
     }
 }
 
-/// Up to eight bytes as a number, the first lowest.
+/// Two bytes in either case, though not these alone.
 #[inline]
-fn load(text: &[u8]) -> u64 {
-    fn two(text: &[u8]) -> u64 {
-        u64::from(u16::from_le_bytes([text[0], text[1]]))
-    }
-    fn four(text: &[u8]) -> u64 {
-        u64::from(u32::from_le_bytes([text[0], text[1], text[2], text[3]]))
-    }
-    let len = text.len();
-    if let Some(eight) = text.first_chunk::<8>() {
-        u64::from_le_bytes(*eight)
-    } else if len >= 4 {
-        four(text) | four(&text[len - 4..]) << ((len - 4) * 8)
-    } else if len >= 2 {
-        two(text) | two(&text[len - 2..]) << ((len - 2) * 8)
-    } else {
-        text.first().map_or(0, |&byte| u64::from(byte))
-    }
-}
-
-/// Eight bytes at once, their ASCII letters in capitals.
-#[inline]
-const fn upper(bytes: u64) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x80 * ONES;
-    let low = bytes & !HIGH;
-    let from_a = low + (0x80 - b'a' as u64) * ONES;
-    let beyond_z = low + (0x7f - b'z' as u64) * ONES;
-    let letters = (from_a ^ beyond_z) & !bytes & HIGH;
-    bytes ^ (letters >> 2)
+const fn pair(first: u8, second: u8) -> usize {
+    (first as usize & 31) << 5 | second as usize & 31
 }
 
 #[inline]
@@ -137,8 +120,9 @@ const fn tag_of(hash: u64) -> u16 {
 
 impl Table {
     const fn build() -> Table {
-        const EMPTY: Word = Word { text: [0; 4], len: 0, kind: Kind::None, traits: 0 };
-        let mut table = Table { words: [EMPTY; COUNT + 1], slots: [0; SLOTS], lengths: [0; 256] };
+        // No word is a name, as tame as one.
+        const EMPTY: Word = Word { text: [0; 4], len: 0, kind: Kind::None, traits: traits::TAME };
+        let mut table = Table { words: [EMPTY; COUNT + 1], slots: [0; SLOTS], lengths: [0; 1024] };
         let mut at = 0;
         let mut id = 1;
         while at < DATA.len() {
@@ -167,9 +151,8 @@ impl Table {
             slot = (slot + 1) % SLOTS;
         }
         self.slots[slot] = tag_of(hash) << 10 | id as u16;
-        let first = DATA[start];
-        self.lengths[first as usize] |= 1 << len;
-        self.lengths[first.to_ascii_lowercase() as usize] |= 1 << len;
+        assert!(len > 1);
+        self.lengths[pair(DATA[start], DATA[start + 1])] |= 1 << len;
         self.words[id] = Word { text, len: len as u8, kind, traits: traits_of(kind, start, end) };
     }
 
@@ -184,9 +167,8 @@ impl Table {
                 if DATA[end] == b' ' {
                     let id = self.find(start, end);
                     self.words[id].traits |= traits::PHRASE;
-                    let tame = matches!(kind, Kind::None | Kind::Bareword | Kind::Operator | Kind::Function);
-                    if !tame {
-                        self.words[id].traits |= traits::RISKY;
+                    if !is_tame(kind) {
+                        self.words[id].traits &= !traits::TAME;
                     }
                 }
                 end += 1;
@@ -249,6 +231,10 @@ const fn is_any(texts: &[&[u8]], start: usize, end: usize) -> bool {
     false
 }
 
+const fn is_tame(kind: Kind) -> bool {
+    matches!(kind, Kind::None | Kind::Bareword | Kind::Operator | Kind::Function)
+}
+
 const fn traits_of(kind: Kind, start: usize, end: usize) -> u16 {
     // Names that MySQL and T-SQL call as functions, but that are as often columns.
     const CALLABLE: [&[u8]; 11] = [
@@ -265,6 +251,9 @@ const fn traits_of(kind: Kind, start: usize, end: usize) -> u16 {
         b"LOCALTIMESTAMP",
     ];
     let mut traits = 0;
+    if is_tame(kind) {
+        traits |= traits::TAME;
+    }
     if is_any(&[b"NOT", b"!!"], start, end) {
         traits |= traits::UNARY;
     }
@@ -321,24 +310,6 @@ mod tests {
     }
 
     #[test]
-    fn capitals_are_of_ascii_letters_only() {
-        for byte in 0..=255u8 {
-            let bytes = u64::from_le_bytes([byte; 8]);
-            assert_eq!(upper(bytes).to_le_bytes(), [byte.to_ascii_uppercase(); 8]);
-        }
-    }
-
-    #[test]
-    fn loading_keeps_the_order() {
-        let text = b"abcdefgh";
-        for len in 0..=8 {
-            let mut expected = [0; 8];
-            expected[..len].copy_from_slice(&text[..len]);
-            assert_eq!(load(&text[..len]).to_le_bytes(), expected);
-        }
-    }
-
-    #[test]
     fn callable_names_are_words() {
         let callable = |&(_, text): &(Kind, &[u8])| word(lookup(text)).traits & traits::CALLABLE != 0;
         assert_eq!(entries().filter(callable).count(), 11);
@@ -346,16 +317,17 @@ mod tests {
 
     #[test]
     fn phrases_are_reached_from_their_beginnings() {
-        for (text, phrase, risky) in [
-            ("GROUP", true, true),
-            ("IS", true, false),
-            ("IS NOT", true, false),
-            ("AT", true, true),
-            ("USER", false, false),
+        for (text, phrase, tame) in [
+            ("GROUP", true, false),
+            ("IS", true, true),
+            ("IS NOT", true, true),
+            ("AT", true, false),
+            ("USER", false, true),
+            ("SELECT", true, false),
         ] {
             let traits = word(lookup(text.as_bytes())).traits;
             assert_eq!(traits & traits::PHRASE != 0, phrase, "{text}");
-            assert_eq!(traits & traits::RISKY != 0, risky, "{text}");
+            assert_eq!(traits & traits::TAME != 0, tame, "{text}");
         }
     }
 }

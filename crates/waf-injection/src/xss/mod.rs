@@ -7,15 +7,21 @@ mod names;
 
 use memchr::{memchr, memchr2};
 
+use crate::bytes::lacks_tag_and_value;
 use names::{Attribute, attribute, is_script_tag, is_script_url};
 
 /// Whether the value, put into a page, would run a script.
 pub fn xss(value: &[u8]) -> bool {
     // A script needs a tag, or an attribute with a value.
-    let Some(first) = memchr2(b'<', b'=', value) else {
+    if lacks_tag_and_value(value) {
         return false;
-    };
-    let marks = Marks::of(value, first);
+    }
+    examine(value)
+}
+
+#[inline(never)]
+fn examine(value: &[u8]) -> bool {
+    let marks = Marks::of(value);
     (marks.tag && runs(value, State::Data))
         || (marks.leads_on && runs(value, State::BeforeAttribute))
         || (marks.single && runs(value, State::Quoted(b'\'')))
@@ -37,11 +43,9 @@ struct Marks {
 }
 
 impl Marks {
-    /// `first`: where the first `<` or `=` stands.
-    fn of(value: &[u8], first: usize) -> Marks {
-        let rest = &value[first..];
-        let tag = memchr(b'<', rest).is_some();
-        let leads_on = memchr(b'=', rest).is_some()
+    fn of(value: &[u8]) -> Marks {
+        let tag = memchr(b'<', value).is_some();
+        let leads_on = memchr(b'=', value).is_some()
             || memchr(b'>', value).is_some_and(|end| memchr(b'<', &value[end..]).is_some());
         if !leads_on {
             // The other places need the same after their quote.
