@@ -8,6 +8,7 @@
 mod judge;
 mod play;
 mod regression;
+mod targets;
 mod units;
 
 use super::Outcome;

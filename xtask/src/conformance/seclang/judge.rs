@@ -16,6 +16,8 @@ pub(super) struct Expected {
     error_log: String,
     #[serde(default)]
     audit_log: String,
+    #[serde(default)]
+    pub(super) debug_log: String,
 }
 
 impl Expected {
@@ -88,6 +90,12 @@ pub(super) fn judge(expected: &Expected, played: &Played) -> Result<(), String> 
         found("audit log", &expected.audit_log, audit)?;
     }
     Ok(())
+}
+
+/// Compares what rules look at with what the debug log is to say of it.
+pub(super) fn judge_targets(expected: &Expected, played: &Played) -> Result<(), String> {
+    // Names of variables are the same in any case.
+    found("targets", &format!("(?i){}", expected.debug_log), &super::targets::log(&played.report.matches))
 }
 
 fn found(what: &str, expression: &str, log: &str) -> Result<(), String> {

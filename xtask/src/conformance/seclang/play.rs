@@ -103,7 +103,7 @@ fn run_unguarded(engine: &Arc<Engine>, exchange: &Exchange<'_>) -> Played {
         server: exchange.server.0,
         server_port: exchange.server.1,
         now_us: NOW_US,
-        unique_id: "conformance",
+        unique_id: "1790000000.000001",
         // The budget of time is tried elsewhere.
         clock: || 0,
     };

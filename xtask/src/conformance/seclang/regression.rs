@@ -2,19 +2,21 @@
 //! what the log says.
 //!
 //! Portable is what expects a status, a redirect, that rules do not load, or fields
-//! of the error or audit log. What expects only that engine's debug log is counted
-//! and not run, and so is what needs another language or a database.
+//! of the error or audit log; and, of what expects only that engine's debug log, what
+//! asks it for the values that rules look at (`targets`). The rest is counted and not
+//! run, and so is what needs another language or a database.
 
 use super::super::{Failure, Outcome};
-use super::judge::{Expected, judge};
+use super::judge::{Expected, judge, judge_targets};
 use super::play::{Exchange, Fault, load, run as play};
+use super::targets;
 use edge_http::Version;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
-use waf_engine::settings::{Limits, Mode, RuleFile, Settings};
+use waf_engine::settings::{BeyondLimit, Limits, Mode, RuleFile, Settings};
 
 /// One case.
 #[derive(Deserialize)]
@@ -141,8 +143,21 @@ pub(super) fn run(file: &Path, outcome: &mut Outcome) -> Result<(), String> {
     Ok(())
 }
 
+/// The rules with what shows their targets, where the case asks for nothing else.
+fn witnesses(case: &Case) -> Option<Vec<String>> {
+    if case.expected.says_something() {
+        return None;
+    }
+    targets::witnessed(&case.expected.debug_log, &case.rules)
+}
+
+/// A body that cannot be read is refused here where no rule looks at the error; that
+/// engine lets it pass. This looks.
+const READS_ERRORS: &str = "SecRule REQBODY_ERROR \"@eq 2\" \"id:8999999,phase:2,pass,nolog\"\n";
+
 fn settings(case: &Case, name: &str, file: &Path) -> Settings {
-    let mut text = case.rules.join("\n");
+    let rules = witnesses(case);
+    let mut text = rules.as_ref().unwrap_or(&case.rules).join("\n");
     text.push('\n');
     let mut data = Vec::new();
     let mut unread = waf_lang::referenced(name, text.as_bytes());
@@ -159,12 +174,16 @@ fn settings(case: &Case, name: &str, file: &Path) -> Settings {
     }
     Settings {
         mode: Mode::Rules,
-        files: vec![RuleFile { name: name.to_owned(), text }],
+        files: vec![
+            RuleFile { name: "before.conf".to_owned(), text: READS_ERRORS.to_owned() },
+            RuleFile { name: name.to_owned(), text },
+        ],
         data,
         tx: Vec::new(),
         exclude: Vec::new(),
         processors_by_content_type: false,
-        limits: Limits::default(),
+        // That engine inspects what is within a limit where no directive says otherwise.
+        limits: Limits { beyond: BeyondLimit::Pass, ..Limits::default() },
     }
 }
 
@@ -177,7 +196,7 @@ fn not_portable(case: &Case, settings: &Settings) -> Option<String> {
         Some("ssdeep") => return Some("they need ssdeep".to_owned()),
         _ => {}
     }
-    if !case.expected.says_something() {
+    if !case.expected.says_something() && witnesses(case).is_none() {
         return Some("they expect only the debug log of that engine".to_owned());
     }
     if case.rules.iter().any(|rule| rule.contains("SecPcreMatchLimit")) {
@@ -231,5 +250,8 @@ fn tried(case: &Case, settings: &Settings) -> Result<(), String> {
         response_body: &case.response.body.0,
     };
     let played = play(&engine, &exchange).map_err(|fault| fault.to_string())?;
+    if witnesses(case).is_some() {
+        return judge_targets(&case.expected, &played);
+    }
     judge(&case.expected, &played)
 }

@@ -175,17 +175,26 @@ fn rule(case: &Case) -> String {
     )
 }
 
-/// The files that a case names, where the suite's folder holds them; the phrases of
-/// the one it always names are known without it.
+/// The files that cases name and that are not among them, as their suite has them.
+const FILES: [(&str, &str); 2] = [
+    ("pmFromFile-01.dat", "abc\ndef\nghi\nxxx yyy zzz\n"),
+    (
+        "testdata/schema.json",
+        r#"{
+            "type": "object",
+            "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
+            "required": ["name", "age"]
+        }"#,
+    ),
+];
+
+/// The file that a case names: the folder's own, or the known one.
 fn data(case: &Case, file: &Path) -> Vec<RuleFile> {
-    if !case.name.ends_with("FromFile") && case.name != "validateSchema" {
-        return Vec::new();
-    }
+    let known = FILES.iter().find(|(name, _)| *name == case.param).map(|&(_, text)| text.to_owned());
     let folder = file.parent().unwrap_or(file);
-    let places = [folder.join("op").join(&case.param), folder.join(&case.param)];
-    let found = places.iter().find_map(|place| std::fs::read_to_string(place).ok());
-    let known = (case.param == "pmFromFile-01.dat").then(|| "abc\ndef\nghi\nxxx yyy zzz\n".to_owned());
-    found.or(known).map(|text| RuleFile { name: case.param.clone(), text }).into_iter().collect()
+    let place = folder.join("op").join(&case.param);
+    let text = known.and_then(|known| std::fs::read_to_string(place).ok().or(Some(known)));
+    text.map(|text| RuleFile { name: case.param.clone(), text }).into_iter().collect()
 }
 
 fn record(outcome: &mut Outcome, file: &Path, index: usize, case: &Case, judged: Result<(), String>) {
