@@ -199,8 +199,7 @@ fn report(outcome: &Outcome, json: bool) -> ExitCode {
             println!("FAILED {}\n    {}", failure.name, failure.why.trim_end().replace('\n', "\n    "));
         }
         for refused in &outcome.refused {
-            let crs::Refused { name, reason, section, status } = refused;
-            println!("refused {name} with {status}: {reason} ({section})");
+            println!("{}", refused.line());
         }
         if !outcome.refused.is_empty() {
             println!("{} refused as HTTP has it, neither passed nor failed", outcome.refused.len());

@@ -8,12 +8,18 @@
 //!
 //! Where the parser refuses the bytes, the case passes or fails by the status it
 //! expects. Where it expects something else of bytes that HTTP has a server
-//! refuse, it is listed as refused, with the section that says so.
+//! refuse, it is listed as refused, with the section that says so; the rules alone
+//! then see the bytes through a lenient reading, and the list says whether they
+//! would have met the expectation.
 
 mod exchange;
+mod lenient;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 use super::{Failure, Outcome};
+use edge_http::Refusal;
 use exchange::{Exchange, Site};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -49,6 +55,21 @@ pub(crate) struct Refused {
     pub(crate) section: &'static str,
     /// The status it was refused with.
     pub(crate) status: u16,
+    /// Whether the rules meet the expectation where a lenient reading shows them
+    /// the request; nothing where no reading can.
+    pub(crate) rules_alone: Option<bool>,
+}
+
+impl Refused {
+    /// The line that lists it.
+    pub(crate) fn line(&self) -> String {
+        let alone = match self.rules_alone {
+            Some(true) => "; the rules alone would do as expected",
+            Some(false) => "; the rules alone would not do as expected",
+            None => "",
+        };
+        format!("refused {} with {}: {} ({}){alone}", self.name, self.status, self.reason, self.section)
+    }
 }
 
 /// Runs the cases.
@@ -101,7 +122,7 @@ fn read_cases(file: &Path) -> Result<Vec<Case>, String> {
 /// How one case ended.
 enum Ended {
     Passed,
-    Refused(edge_http::Refusal),
+    Refused { refusal: Refusal, rules_alone: Option<bool> },
     Failed(String),
 }
 
@@ -113,17 +134,18 @@ fn run_case(site: &mut Site, case: &Case, verbose: bool, outcome: &mut Outcome) 
     if verbose {
         match &ended {
             Ended::Passed => eprintln!("   passed"),
-            Ended::Refused(refusal) => eprintln!("   refused: {}", refusal.explanation()),
+            Ended::Refused { refusal, .. } => eprintln!("   refused: {}", refusal.explanation()),
             Ended::Failed(why) => eprintln!("   FAILED: {why}"),
         }
     }
     match ended {
         Ended::Passed => outcome.passed += 1,
-        Ended::Refused(refusal) => outcome.refused.push(Refused {
+        Ended::Refused { refusal, rules_alone } => outcome.refused.push(Refused {
             name: case.id(),
             reason: refusal.reason(),
             section: refusal.section(),
             status: refusal.status(),
+            rules_alone,
         }),
         Ended::Failed(why) => {
             outcome.failed += 1;
@@ -149,15 +171,19 @@ fn stages(site: &mut Site, case: &Case, verbose: bool) -> Ended {
             if verbose {
                 trace(&raw, &exchange);
             }
-            let judged = waf_ftw::judge(&stage.output, &exchange.outcome());
-            if let Some(refusal) = exchange.refused {
-                let asked_for = stage.output.status.contains(&refusal.status());
+            if let Some(refusal) = exchange.refused
+                && !stage.output.status.contains(&refusal.status())
+            {
                 // A limit of ours is no rule of HTTP: the case fails by it.
-                if !asked_for && !refusal.section().is_empty() {
-                    return Ended::Refused(refusal);
+                if refusal.section().is_empty() {
+                    return Ended::Failed(matched(&exchange));
                 }
+                let alone = site.rules_alone(&raw, &stage.input, verbose);
+                let rules_alone =
+                    alone.map(|exchange| waf_ftw::judge(&stage.output, &exchange.outcome()).is_ok());
+                return Ended::Refused { refusal, rules_alone };
             }
-            if let Err(why) = judged {
+            if let Err(why) = waf_ftw::judge(&stage.output, &exchange.outcome()) {
                 return Ended::Failed(format!("{why}\n{}", matched(&exchange)));
             }
             previous = exchange.previous();
@@ -171,12 +197,11 @@ fn matched(exchange: &Exchange) -> String {
     if let Some(refusal) = exchange.refused {
         return format!("refused with {}: {}", refusal.status(), refusal.explanation());
     }
-    let ids: Vec<String> = exchange.matched_ids.iter().map(u64::to_string).collect();
-    format!(
-        "status {}; matched: {}",
-        exchange.status,
-        if ids.is_empty() { "none".to_owned() } else { ids.join(" ") }
-    )
+    // Most that match are the rule set's own housekeeping and log nothing.
+    let silent = exchange.matched_ids.iter().filter(|id| !exchange.logged_ids.contains(id)).count();
+    let ids: Vec<String> = exchange.logged_ids.iter().map(u64::to_string).collect();
+    let ids = if ids.is_empty() { "none".to_owned() } else { ids.join(" ") };
+    format!("status {}; matched: {ids}, and {silent} that log nothing", exchange.status)
 }
 
 /// How much of a request is worth showing.

@@ -1,6 +1,7 @@
 //! One request through the parser, the rules, the back end and back.
 
-use edge_http::http1::{Body, BodyLimits, HeadParser, Lines, read_body};
+use super::lenient;
+use edge_http::http1::{BodyLimits, HeadParser, Lines, read_body};
 use edge_http::{GuardLimits, Limits, Refusal, RequestHead};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock};
@@ -24,6 +25,8 @@ pub(super) struct Exchange {
     pub(super) status: u16,
     /// Every rule that matched.
     pub(super) matched_ids: Vec<u64>,
+    /// Those of them that were logged.
+    pub(super) logged_ids: Vec<u64>,
     /// What happened, for people.
     pub(super) trace: Vec<String>,
     response: Vec<u8>,
@@ -107,18 +110,31 @@ impl Site {
         let body_limits =
             BodyLimits { content: u64::MAX, trailers: limits.head, trailer_lines: limits.header_lines };
         match read_body(&raw[head.length..], head.framing, body_limits) {
-            Ok(Some(body)) => self.inspect(exchange, &request, Some(&body), input),
+            Ok(Some(body)) => self.inspect(exchange, &request, Some(&body.content), input),
             // What was announced never comes: the rules see the head alone.
             Ok(None) => self.inspect(exchange, &request, None, input),
             Err(refusal) => exchange.refuse(refusal),
         }
     }
 
+    /// What the rules say of bytes that were refused, read as a lenient server
+    /// might; nothing where even that is not possible.
+    pub(super) fn rules_alone(&mut self, raw: &[u8], input: &Input, verbose: bool) -> Option<Exchange> {
+        let read = lenient::read(raw)?;
+        let exchange = self.inspect(Exchange::default(), &read.head(), Some(read.body), input);
+        if verbose {
+            for line in &exchange.trace {
+                eprintln!("   rules alone: {line}");
+            }
+        }
+        Some(exchange)
+    }
+
     fn inspect(
         &mut self,
         mut exchange: Exchange,
         request: &RequestHead<'_>,
-        body: Option<&Body<'_>>,
+        body: Option<&[u8]>,
         input: &Input,
     ) -> Exchange {
         let connection = Connection {
@@ -141,7 +157,7 @@ impl Site {
             (None, Some(body)) => {
                 let reflection = match &input.response {
                     Some(asked) => asked.clone().completed(request.method),
-                    None => backend::answer(request.method, request.path(), &body.content),
+                    None => backend::answer(request.method, request.path(), body),
                 };
                 match response_phases(&mut transaction, &reflection) {
                     Some(verdict) => exchange.answer(status(&verdict), Vec::new(), b""),
@@ -153,6 +169,11 @@ impl Site {
         self.workspace = Some(workspace);
         exchange.trace.extend(trace(&report));
         exchange.log = log(&report);
+        for m in &report.matches {
+            if !exchange.logged_ids.contains(&m.rule) {
+                exchange.logged_ids.push(m.rule);
+            }
+        }
         exchange.matched_ids = report.matched_ids;
         exchange
     }
@@ -172,13 +193,13 @@ fn clock() -> u64 {
 fn request_phases(
     transaction: &mut Transaction,
     request: &RequestHead<'_>,
-    body: Option<&Body<'_>>,
+    body: Option<&[u8]>,
 ) -> Option<Verdict> {
     let passed = |verdict: Verdict| if verdict == Verdict::Pass { None } else { Some(verdict) };
     if let Some(verdict) = passed(transaction.request_head(request)) {
         return Some(verdict);
     }
-    let content = body.map_or(&b""[..], |body| &body.content);
+    let content = body.unwrap_or_default();
     let limit = if transaction.wants_request_body() { transaction.request_body_limit() } else { 0 };
     let shown = &content[..content.len().min(limit)];
     let complete = shown.len() == content.len() || limit == 0;
