@@ -99,18 +99,10 @@ pub fn cookies(text: &[u8], sink: &mut impl Sink) -> Form {
 /// short for `memchr` to pay, its long values too long for byte by byte.
 #[inline]
 fn next_special(text: &[u8], mut at: usize, separator: u8) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let separators = ONES * u64::from(separator);
-    let zero_bytes = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
     while let Some(eight) = text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
         let word = u64::from_le_bytes(*eight);
-        let found = zero_bytes(word ^ separators)
-            | zero_bytes(word ^ (ONES * u64::from(b'=')))
-            | zero_bytes(word ^ (ONES * u64::from(b'%')))
-            | zero_bytes(word ^ (ONES * u64::from(b'+')));
+        let found = places(word, separator) | places(word, b'=') | places(word, b'%') | places(word, b'+');
         if found != 0 {
-            // The lowest set bit is exact; borrows reach only higher bytes.
             return at + (found.trailing_zeros() / 8) as usize;
         }
         at += 8;
@@ -124,53 +116,86 @@ fn next_special(text: &[u8], mut at: usize, separator: u8) -> usize {
     at
 }
 
-/// Decodes into `out`, which is cleared first; whether an escape was invalid.
-/// Copied whole, then moved together in place: escapes stand too close in real
-/// forms for a search from one to the next.
+/// The high bit of each byte of `word` that is `byte`. The lowest bit set is
+/// exact; borrows may set others above it.
+#[inline]
+fn places(word: u64, byte: u8) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let zero_where_found = word ^ (ONES * u64::from(byte));
+    zero_where_found.wrapping_sub(ONES) & !zero_where_found & HIGH
+}
+
+/// Decodes into `out`, which is overwritten; whether an escape was invalid.
 fn decode(text: &[u8], out: &mut Vec<u8>) -> bool {
+    // Eight bytes are copied at a time, whether or not all are wanted.
     out.clear();
-    out.extend_from_slice(text);
+    out.resize(text.len() + 8, 0);
     let mut invalid = false;
-    let mut length = 0;
-    let mut rest = text;
-    // As many places as bytes: never more than needed.
-    for place in out.iter_mut() {
-        let Some((&byte, after)) = rest.split_first() else { break };
-        rest = after;
-        *place = match byte {
-            b'+' => b' ',
-            b'%' => {
-                let number = match rest {
-                    [high, low, ..] => number(*high, *low),
-                    _ => None,
-                };
-                if number.is_some() {
-                    rest = &rest[2..];
-                }
-                invalid |= number.is_none();
-                number.unwrap_or(b'%')
+    let mut from = 0;
+    let mut to = 0;
+    while from < text.len() {
+        if let Some(eight) = text[from..].first_chunk::<8>() {
+            out[to..to + 8].copy_from_slice(eight);
+            let word = u64::from_le_bytes(*eight);
+            let found = places(word, b'%') | places(word, b'+');
+            // The lowest set bit is exact; none set counts 64.
+            let plain = (found.trailing_zeros() / 8) as usize;
+            from += plain;
+            to += plain;
+            if plain == 8 {
+                continue;
             }
-            _ => byte,
-        };
-        length += 1;
+        }
+        // Escapes often stand close: no search from one to the next.
+        while let Some(&byte) = text.get(from) {
+            let mut decoded = byte;
+            from += 1;
+            if byte == b'+' {
+                decoded = b' ';
+            } else if byte == b'%' {
+                match text.get(from..from + 2).and_then(|two| number(two[0], two[1])) {
+                    Some(number) => {
+                        from += 2;
+                        decoded = number;
+                    }
+                    None => invalid = true,
+                }
+            } else if text.len() - from >= 8 {
+                from -= 1;
+                break;
+            }
+            out[to] = decoded;
+            to += 1;
+        }
     }
-    out.truncate(length);
+    out.truncate(to);
     invalid
 }
 
+#[inline]
 fn number(high: u8, low: u8) -> Option<u8> {
-    Some(hex(high)? << 4 | hex(low)?)
+    let (high, low) = (HEX[high as usize], HEX[low as usize]);
+    (high | low < 16).then_some(high << 4 | low)
 }
 
-#[inline]
 pub(crate) fn hex(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    }
+    let value = HEX[digit as usize];
+    (value < 16).then_some(value)
 }
+
+/// The value of each hexadecimal digit; 255 for other bytes.
+static HEX: [u8; 256] = {
+    let mut table = [255; 256];
+    let mut value = 0;
+    while value < 16 {
+        let digit = b"0123456789abcdef"[value];
+        table[digit as usize] = value as u8;
+        table[digit.to_ascii_uppercase() as usize] = value as u8;
+        value += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {
