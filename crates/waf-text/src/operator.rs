@@ -182,11 +182,8 @@ pub fn phrases(text: &[u8]) -> Vec<Vec<u8>> {
     let escapes = escapes_are_known(text);
     let mut all = Vec::new();
     let mut phrase = Vec::new();
-    // An unclosed `|` would be looked for again and again; the last one is enough.
-    let last_bar = memchr::memrchr(b'|', text).unwrap_or(0);
     let mut rest = text;
     while let [byte, tail @ ..] = rest {
-        let at = text.len() - rest.len();
         rest = tail;
         match byte {
             b'|' if at < last_bar
