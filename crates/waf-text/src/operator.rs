@@ -186,11 +186,8 @@ pub fn phrases(text: &[u8]) -> Vec<Vec<u8>> {
     while let [byte, tail @ ..] = rest {
         rest = tail;
         match byte {
-            b'|' if at < last_bar
-                && let Some(behind) = hex_run(tail, &mut phrase) =>
-            {
-                rest = behind
-            }
+            // A run ends at the next `|` at the latest, so that this is linear.
+            b'|' if let Some(behind) = hex_run(tail, &mut phrase) => rest = behind,
             b'\\' if escapes && let [escaped, tail @ ..] = tail => {
                 phrase.push(*escaped);
                 rest = tail;
