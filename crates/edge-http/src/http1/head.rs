@@ -204,19 +204,20 @@ fn parse<'a>(data: &'a [u8], lines: &mut Lines<'a>) -> Result<Parts<'a>, Refusal
     let request_line = data[leading..leading + newline].strip_suffix(b"\r").ok_or(Refusal::LineEnd)?;
     let (method, target, version) = request_line_parts(request_line)?;
     let mut seen = Seen { version, host: None, length: None, chunked: false, upgrade: [false; 2] };
-    let mut at = leading + newline + 1;
-    while !data[at..].starts_with(b"\r\n") {
-        let (name, value, length) = header_line(&data[at..])?;
+    let mut rest = &data[leading + newline + 1..];
+    while !rest.starts_with(b"\r\n") {
+        let (name, value, behind) = header_line(rest)?;
         seen.look(name, value)?;
         lines.0.push((name, value));
-        at += length;
+        rest = behind;
     }
+    let length = data.len() - rest.len() + 2;
     let framing = seen.framing()?;
     let upgrade = framing == Framing::None
         && seen.upgrade == [true; 2]
         && version == Version::Http11
         && method == b"GET";
-    Ok(Parts { method, target, version, framing, upgrade, host: seen.host, length: at + 2 })
+    Ok(Parts { method, target, version, framing, upgrade, host: seen.host, length })
 }
 
 /// `method SP target SP version` (RFC 9112 §3).
@@ -236,28 +237,27 @@ fn request_line_parts(line: &[u8]) -> Result<(&[u8], &[u8], Version), Refusal> {
     Ok((method, target, version_of(version)?))
 }
 
-/// The header line that `data` begins with: name, value, and its length with its end.
+/// The header line that `data` begins with: name, value, and what follows its end.
 #[inline(always)]
-fn header_line(data: &[u8]) -> Result<(&[u8], &[u8], usize), Refusal> {
+fn header_line(data: &[u8]) -> Result<(&[u8], &[u8], &[u8]), Refusal> {
     // A first blank is obsolete folding (RFC 9112 §5.2); a blank before the colon
     // is refused by §5.1; neither is a token's byte.
-    let colon = token_length(data);
-    if colon == 0 || data.get(colon) != Some(&b':') {
+    let (name, rest) = data.split_at(token_length(data));
+    let Some((b':', mut value)) = rest.split_first() else { return Err(Refusal::HeaderSyntax) };
+    if name.is_empty() {
         return Err(Refusal::HeaderSyntax);
     }
-    let mut start = colon + 1;
-    while let Some(b' ' | b'\t') = data.get(start) {
-        start += 1;
+    while let [b' ' | b'\t', behind @ ..] = value {
+        value = behind;
     }
-    let line_end = start + value_length(&data[start..]);
+    let (mut value, rest) = value.split_at(value_length(value));
     // RFC 9110 §5.5: CR, LF and NUL in a value are dangerous, other control
     // characters of no use.
-    let [b'\r', b'\n', ..] = data[line_end..] else { return Err(Refusal::HeaderSyntax) };
-    let mut end = line_end;
-    while end > start && matches!(data[end - 1], b' ' | b'\t') {
-        end -= 1;
+    let [b'\r', b'\n', behind @ ..] = rest else { return Err(Refusal::HeaderSyntax) };
+    while let [before @ .., b' ' | b'\t'] = value {
+        value = before;
     }
-    Ok((&data[..colon], &data[start..end], line_end + 2))
+    Ok((name, value, behind))
 }
 
 /// What the header lines seen so far say about host, framing and upgrade.

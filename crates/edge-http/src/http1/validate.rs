@@ -26,22 +26,20 @@ pub(super) fn token_length(bytes: &[u8]) -> usize {
 #[inline]
 pub(super) fn value_length(bytes: &[u8]) -> usize {
     let control = |b: u8| (b < b' ') | (b == 0x7F);
-    let mut at = 0;
-    while let Some(block) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+    let mut rest = bytes;
+    while let Some((block, behind)) = rest.split_first_chunk() {
         if !any(block, control) {
-            at += BLOCK;
+            rest = behind;
             continue;
         }
-        at += first(block, control);
-        if bytes[at] != b'\t' {
-            return at;
+        rest = &rest[first(block, control).min(BLOCK)..];
+        match rest {
+            [b'\t', behind @ ..] => rest = behind,
+            _ => return bytes.len() - rest.len(),
         }
-        at += 1;
     }
-    while bytes.get(at).is_some_and(|&b| b == b'\t' || !control(b)) {
-        at += 1;
-    }
-    at
+    let ok = rest.iter().take_while(|&&b| b == b'\t' || !control(b)).count();
+    bytes.len() - rest.len() + ok
 }
 
 /// Whether a target holds only bytes that clients send; see
