@@ -206,9 +206,9 @@ fn parse<'a>(data: &'a [u8], lines: &mut Lines<'a>) -> Result<Parts<'a>, Refusal
     let mut seen = Seen { version, host: None, length: None, chunked: false, upgrade: [false; 2] };
     let mut rest = &data[leading + newline + 1..];
     while !rest.starts_with(b"\r\n") {
-        let (name, value, behind) = header_line(rest)?;
-        seen.look(name, value)?;
-        lines.0.push((name, value));
+        let (field, behind) = header_line(rest)?;
+        seen.look(field.0, field.1)?;
+        lines.0.push(field);
         rest = behind;
     }
     let length = data.len() - rest.len() + 2;
@@ -237,9 +237,12 @@ fn request_line_parts(line: &[u8]) -> Result<(&[u8], &[u8], Version), Refusal> {
     Ok((method, target, version_of(version)?))
 }
 
+/// Name and value.
+type Field<'a> = (&'a [u8], &'a [u8]);
+
 /// The header line that `data` begins with: name, value, and what follows its end.
 #[inline(always)]
-fn header_line(data: &[u8]) -> Result<(&[u8], &[u8], &[u8]), Refusal> {
+fn header_line(data: &[u8]) -> Result<(Field<'_>, &[u8]), Refusal> {
     // A first blank is obsolete folding (RFC 9112 §5.2); a blank before the colon
     // is refused by §5.1; neither is a token's byte.
     let (name, rest) = data.split_at(token_length(data));
@@ -257,7 +260,7 @@ fn header_line(data: &[u8]) -> Result<(&[u8], &[u8], &[u8]), Refusal> {
     while let [before @ .., b' ' | b'\t'] = value {
         value = before;
     }
-    Ok((name, value, behind))
+    Ok(((name, value), behind))
 }
 
 /// What the header lines seen so far say about host, framing and upgrade.
