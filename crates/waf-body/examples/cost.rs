@@ -81,7 +81,7 @@ fn workloads() -> Vec<Workload> {
         Box::new(|_| b"page=2&sort=price&q=red%20shoes+and+more".to_vec()),
         form(),
     );
-    add("form, 1 KB", &[1024], Box::new(|size| form_body(size)), form());
+    add("form, 1 KB", &[1024], Box::new(form_body), form());
     add("form of `%`", WORST, fill(b"%"), form());
     add("form of `&`", WORST, fill(b"&"), form());
     add("form of `%41`", WORST, fill(b"%41"), form());

@@ -137,6 +137,13 @@ impl<'a, S: Sink> Reader<'a, S> {
         }
         let (length, end) = self.up_to_boundary(head.end);
         let content = &self.body[head.end..head.end + length];
+        if !matches!(end, End::Body) {
+            // The line end before a boundary belongs to it, not to the content.
+            match self.body[head.end + length] {
+                b'\r' => self.flags().crlf_line = true,
+                _ => self.flags().lf_line = true,
+            }
+        }
         self.look_alikes(begin, head.end + length);
         self.matched(&end);
         self.hand_over(&head, content)?;

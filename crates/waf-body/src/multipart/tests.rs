@@ -97,7 +97,9 @@ fn structure_is_judged_as_v3_judges_it() {
     check(&format!("{a}x\r\n--other\r\n--BB--\r\n"), &["a=x\r\n--other"], "unmatched=2", "");
     check(&format!("{a}in --BB a line\r\n--BB--\r\n"), &["a=in --BB a line"], "unmatched=2", "");
     check(&format!("{a}x\r\n--\r\n--BB--\r\n"), &["a=x\r\n--"], "unmatched=2", "");
-    check(&format!("{a}x\n--\n--BB--\r\n"), &["a=x\n--"], "", "");
+    check(&format!("{a}x\n--\r\n--BB--\r\n"), &["a=x\n--"], "unmatched=2", "");
+    check(&format!("{a}x\n--\n--BB--\r\n"), &["a=x\n--"], "lf_line crlf_lf_lines", "");
+    check(&format!("{a}x\n--BB--\r\n"), &["a=x"], "lf_line crlf_lf_lines", "");
     check(
         &format!("{a}--BBx\r\nin --BB data\r\n--BB--\r\nafter"),
         &["a=--BBx\r\nin --BB data"],

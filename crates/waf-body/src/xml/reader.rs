@@ -58,7 +58,8 @@ impl Reader<'_> {
     fn document(&mut self) -> Result<(), Stop> {
         let mut doctype_seen = false;
         if self.looking_at(b"<?xml") && self.byte(5).is_some_and(is_blank) {
-            self.through(b"?>")?;
+            self.at += b"<?xml".len();
+            self.declaration()?;
         }
         loop {
             self.skip_blanks();
@@ -82,6 +83,58 @@ impl Reader<'_> {
                 self.content()?;
             } else {
                 return self.wrong("text outside of the document's element");
+            }
+        }
+    }
+
+    /// §2.8: version, encoding, standalone, in this order; the first is due.
+    fn declaration(&mut self) -> Result<(), Stop> {
+        const WRONG: &str = "a malformed XML declaration";
+        let mut allowed = &[&b"version"[..], b"encoding", b"standalone"][..];
+        loop {
+            let blanks = self.byte(0).is_some_and(is_blank);
+            self.skip_blanks();
+            if self.byte(0).ok_or(Stop::End)? == b'?' {
+                // After the version, at least.
+                if allowed.len() == 3 || self.byte(1).ok_or(Stop::End)? != b'>' {
+                    return self.wrong(WRONG);
+                }
+                self.at += 2;
+                return Ok(());
+            }
+            let name = self.name()?;
+            let place = allowed.iter().position(|known| *known == name.of(self.text));
+            let first = allowed.len() == 3;
+            let Some(place) = place.filter(|place| blanks && (*place == 0 || !first)) else {
+                return self.wrong(WRONG);
+            };
+            let which = allowed[place];
+            allowed = &allowed[place + 1..];
+            self.skip_blanks();
+            if self.byte(0).ok_or(Stop::End)? != b'=' {
+                return self.wrong(WRONG);
+            }
+            self.at += 1;
+            self.skip_blanks();
+            let quote = self.byte(0).ok_or(Stop::End)?;
+            if !matches!(quote, b'"' | b'\'') {
+                return self.wrong(WRONG);
+            }
+            self.at += 1;
+            let value = self.through(&[quote])?.of(self.text);
+            let good = match which {
+                b"version" => match value {
+                    [first, b'.', rest @ ..] => first.is_ascii_digit() && rest.iter().all(u8::is_ascii_digit),
+                    _ => false,
+                },
+                b"standalone" => matches!(value, b"yes" | b"no"),
+                _ => {
+                    let goes_on = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+                    value.first().is_some_and(u8::is_ascii_alphabetic) && value.iter().all(goes_on)
+                }
+            };
+            if !good {
+                return self.wrong(WRONG);
             }
         }
     }
@@ -215,7 +268,7 @@ impl Reader<'_> {
         // §2.4: the mark that ends a CDATA section must not stand alone.
         let result = match memchr::memmem::find(raw, b"]]>") {
             Some(found) => Err(Stop::Wrong("`]]>` in character data", self.at + found)),
-            None => append_characters(raw, self.at, &mut self.document.text),
+            None => append_characters(raw, self.at, Blanks::Kept, &mut self.document.text),
         };
         self.text_node(begin);
         self.at = end;
@@ -344,13 +397,7 @@ impl Reader<'_> {
             return Err(Stop::Wrong("`<` in an attribute's value", from + found));
         }
         let value_begin = self.document.values.len();
-        let appended = append_characters(raw, from, &mut self.document.values);
-        // §3.3.3: blanks of every kind become spaces.
-        for byte in &mut self.document.values[value_begin..] {
-            if matches!(byte, b'\t' | b'\n') {
-                *byte = b' ';
-            }
-        }
+        let appended = append_characters(raw, from, Blanks::Normalised, &mut self.document.values);
         let value = Span { begin: value_begin as u32, end: self.document.values.len() as u32 };
         let name = Name { full, ..self.split(full) };
         let text = self.text;
@@ -474,10 +521,22 @@ fn is_blank(byte: u8) -> bool {
 
 /// Appends character data that begins at byte `base` of the text, its references
 /// replaced.
-fn append_characters(raw: &[u8], base: usize, out: &mut Vec<u8>) -> Result<(), Stop> {
+fn append_characters(raw: &[u8], base: usize, blanks: Blanks, out: &mut Vec<u8>) -> Result<(), Stop> {
+    let plain = |at: usize, end: usize, out: &mut Vec<u8>| {
+        let begin = out.len();
+        append_plain(&raw[at..end], base + at, out)?;
+        if let Blanks::Normalised = blanks {
+            for byte in &mut out[begin..] {
+                if matches!(byte, b'\t' | b'\n') {
+                    *byte = b' ';
+                }
+            }
+        }
+        Ok(())
+    };
     let mut at = 0;
     while let Some(found) = memchr::memchr(b'&', &raw[at..]) {
-        append_plain(&raw[at..at + found], base + at, out)?;
+        plain(at, at + found, out)?;
         at += found;
         // The longest is `&#x10FFFF;`, but leading zeros are allowed.
         let end = memchr::memchr(b';', &raw[at..raw.len().min(at + 64)]);
@@ -490,7 +549,16 @@ fn append_characters(raw: &[u8], base: usize, out: &mut Vec<u8>) -> Result<(), S
         crate::json::push_utf8(out, u32::from(character));
         at += end + 1;
     }
-    append_plain(&raw[at..], base + at, out)
+    plain(at, raw.len(), out)
+}
+
+/// What becomes of tabs and line ends that are written as such.
+#[derive(Clone, Copy)]
+enum Blanks {
+    Kept,
+    /// §3.3.3: in an attribute's value they become spaces; those written as
+    /// references stay.
+    Normalised,
 }
 
 /// §4.1, §4.6: a character's number, or one of the five predefined entities.

@@ -134,6 +134,13 @@ fn well_formedness_is_judged_as_libxml2_judges_it() {
         (b"<a><!-- -- --></a>", "two dashes"),
         (b"<?xml version=\"1.0\" encoding=\"foo\"?><a/>", "not supported"),
         (b"<?xml version=\"1.0\" encoding=\"utf-16\"?><a/>", "not UTF-16"),
+        (b"<?xml encoding=\"utf-8\"?><a/>", "malformed XML declaration"),
+        (b"<?xml version=\"1.\"?><a/>", ""),
+        (b"<?xml version=\"1.x\"?><a/>", "malformed XML declaration"),
+        (b"<?xml version=\"1.0\"encoding=\"utf-8\"?><a/>", "malformed XML declaration"),
+        (b"<?xml version=\"1.0\" standalone=\"maybe\"?><a/>", "malformed XML declaration"),
+        (b"<?xml version='1.1' encoding='UTF-8' standalone='yes' ?><a/>", ""),
+        (b"<?xml version='1.0' standalone='no' encoding='UTF-8'?><a/>", "malformed XML declaration"),
         (b"<a><!ELEMENT b></a>", "a declaration inside"),
         (b"<a", "ends too early"),
         (b"<a>x", "ends too early"),
@@ -174,6 +181,7 @@ fn encodings_become_utf8() {
 #[test]
 fn blanks_are_normalised() {
     check("<a b=\"\n\t\r\n\">x\r\ny\rz</a>", "//@*", &["   "]);
+    check("<a b=\"&#10;\n\">x</a>", "//@*", &["\n "]);
     check("<a b=\"\n\t\">x\r\ny\rz</a>", "/*", &["x\ny\nz"]);
 }
 
