@@ -449,7 +449,8 @@ fn header<'l>(
         flags.header_folding = true;
         // RFC 5322 §2.2.3: blanks and tabs fold; some parsers take others too.
         let only_blanks = folded[..blanks].iter().all(|byte| b" \t".contains(byte));
-        flags.invalid_header_folding |= !only_blanks;
+        // So does v3 where only blanks follow, the line end among them.
+        flags.invalid_header_folding |= !only_blanks || blanks == folded.len();
         joined.push(b' ');
         joined.extend_from_slice(&folded[blanks..]);
         next = after;
