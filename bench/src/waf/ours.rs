@@ -67,6 +67,7 @@ impl Ours {
             exclude: Vec::new(),
             // As the rules say, in both engines.
             processors_by_content_type: false,
+            raw_body: Default::default(),
             limits,
         };
         let before = thread_cpu();

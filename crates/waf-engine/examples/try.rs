@@ -26,7 +26,7 @@ fn main() {
             _ => {}
         }
     }
-    let settings = Settings { mode: Mode::Detect, files, data, tx: vec![("blocking_paranoia_level".into(), pl.clone()), ("detection_paranoia_level".into(), pl)], exclude: vec![], processors_by_content_type: true, limits: Limits::default() };
+    let settings = Settings { mode: Mode::Detect, files, data, tx: vec![("blocking_paranoia_level".into(), pl.clone()), ("detection_paranoia_level".into(), pl)], exclude: vec![], processors_by_content_type: true, raw_body: RawBody::Forms, limits: Limits::default() };
     let t = Instant::now();
     let engine = match Engine::load(&settings) { Ok(e) => Arc::new(e), Err(errors) => { for e in errors { eprintln!("{e}"); } std::process::exit(1) } };
     println!("load {:?} rules {:?} notes {}", t.elapsed(), engine.rules(), engine.notes().len());

@@ -3,7 +3,7 @@
 
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
-use waf_text::{ByteSet, Transformation, UnicodeMap};
+use waf_text::{ByteSet, Context, Transformation, UnicodeMap};
 
 /// A chain. [`ChainId::NONE`] does nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,6 +22,10 @@ pub(crate) struct Chain {
     pub(crate) triggers: ByteSet,
     /// Any text may be changed, the empty one too.
     pub(crate) always: bool,
+    /// The same of the last transformation alone.
+    pub(crate) last_triggers: ByteSet,
+    /// How many transformations there are.
+    pub(crate) len: u16,
 }
 
 /// All chains of an engine.
@@ -35,7 +39,7 @@ pub(crate) struct Chains {
 impl Chains {
     pub(crate) fn new(unicode: Option<Arc<UnicodeMap>>) -> Self {
         // The empty chain's own entry is never looked at.
-        let none = Chain { before: ChainId::NONE, last: Transformation::Length, triggers: ByteSet::EMPTY, always: false };
+        let none = Chain { before: ChainId::NONE, last: Transformation::Length, triggers: ByteSet::EMPTY, always: false, last_triggers: ByteSet::EMPTY, len: 0 };
         Self { all: vec![none], known: FxHashMap::default(), unicode }
     }
 
@@ -52,10 +56,20 @@ impl Chains {
             }
             let id = ChainId(self.all.len() as u16);
             let triggers = self.get(before).triggers.union(&last.triggers());
-            self.all.push(Chain { before, last, triggers, always: triggers == ByteSet::ALL });
+            let len = self.get(before).len + 1;
+            let last_triggers = last.triggers();
+            self.all.push(Chain { before, last, triggers, always: triggers == ByteSet::ALL, last_triggers, len });
             self.known.insert((before, last), id);
             id
         })
+    }
+
+    /// The beginning of a chain that has so many transformations.
+    pub(crate) fn beginning(&self, mut id: ChainId, len: u16) -> ChainId {
+        while self.get(id).len > len {
+            id = self.get(id).before;
+        }
+        id
     }
 
     /// The transformations of a chain, in order.
@@ -70,7 +84,6 @@ impl Chains {
     }
 
     pub(crate) fn apply(&self, by: Transformation, value: &[u8], out: &mut Vec<u8>) -> bool {
-        let _ = &self.unicode;
-        by.apply(value, out)
+        by.apply_with(value, out, &Context { unicode_map: self.unicode.as_deref() })
     }
 }

@@ -22,6 +22,7 @@ pub struct Engine {
     pub(crate) exclusions: Vec<Exclusion>,
     pub(crate) collections: Arc<Collections>,
     pub(crate) processors_by_content_type: bool,
+    pub(crate) raw_body: crate::settings::RawBody,
     /// Tells workspaces whose scratches they hold.
     pub(crate) number: u64,
     pub(crate) scores: Scores,
@@ -94,6 +95,7 @@ impl Engine {
             body_limits,
             exclusions: settings.exclude.clone(),
             processors_by_content_type: settings.processors_by_content_type,
+            raw_body: settings.raw_body,
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             scores,
             used_scalars,
@@ -144,14 +146,6 @@ impl Engine {
     /// Begins the inspection of one request.
     pub fn begin(self: &Arc<Self>, workspace: Workspace, connection: Connection<'_>) -> Transaction {
         Transaction::new(Arc::clone(self), workspace, connection)
-    }
-
-    /// The mode that rules run in, given what one of them or a directive says.
-    pub(crate) fn mode_of(&self, said: EngineMode) -> EngineMode {
-        match (self.mode, said) {
-            (Mode::Detect, EngineMode::On) => EngineMode::DetectionOnly,
-            (_, said) => said,
-        }
     }
 
     pub(crate) fn first_mode(&self) -> EngineMode {

@@ -23,6 +23,7 @@ pub(crate) fn text(engine: &Engine, state: &mut State, outside: &mut Outside, te
             Piece::Variable(variable, name) => {
                 first(engine, state, outside, *variable, name.as_deref(), out);
             }
+            Piece::Find(variable, index) => find(engine, state, outside, *variable, *index, out),
         }
     }
 }
@@ -62,6 +63,43 @@ fn first(
     }
     let select = name.map_or(Select::All, |name| Select::Name(name.into()));
     let target = Target { variable, source: crate::program::Source::Live, select, count: false };
+    let mut live = Vec::new();
+    members(engine, state, outside, &target, &mut live);
+    if let Some(entry) = live.first() {
+        out.extend_from_slice(state.texts.get(entry.value));
+    }
+}
+
+/// Appends the first member of a variable whose name an expression finds.
+fn find(engine: &Engine, state: &mut State, outside: &mut Outside, variable: Variable, index: u32, out: &mut Vec<u8>) {
+    let source = match lists(variable) {
+        Some((lists, part)) => crate::program::Source::Lists(lists, part),
+        None => crate::program::Source::Live,
+    };
+    let select = match variable {
+        Variable::Tx => {
+            let expression = &engine.program.expressions[index as usize];
+            let mut scratch = expression.scratch();
+            let names = engine.program.names.all.iter().enumerate();
+            let found = names.filter(|(_, name)| expression.is_match(&mut scratch, name)).map(|(slot, _)| slot as u32);
+            Select::Slots(found.collect(), index)
+        }
+        _ => Select::Regex(index),
+    };
+    let target = Target { variable, source, select, count: false };
+    if let crate::program::Source::Lists(lists, part) = source {
+        for list in lists.into_iter().filter(|&list| list != NO_LIST) {
+            for at in 0..state.lists[list as usize].len() {
+                let entry = state.lists[list as usize][at];
+                if crate::run::selects(&engine.program, state, &target, entry.name, false) {
+                    let text = if part == Part::Name { entry.name } else { entry.value };
+                    out.extend_from_slice(state.texts.get(text));
+                    return;
+                }
+            }
+        }
+        return;
+    }
     let mut live = Vec::new();
     members(engine, state, outside, &target, &mut live);
     if let Some(entry) = live.first() {

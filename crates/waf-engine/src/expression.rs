@@ -79,11 +79,6 @@ impl Expression {
         Ok(Self { engine: Engine::Backtracking(Box::new(regex)), groups, requirement: Requirement::default() })
     }
 
-    /// Whether it is one of the few that do not run in linear time.
-    pub(crate) fn backtracks(&self) -> bool {
-        matches!(self.engine, Engine::Backtracking(_))
-    }
-
     /// What a worker keeps for it.
     pub(crate) fn scratch(&self) -> Scratch {
         match &self.engine {

@@ -8,10 +8,19 @@
 //! translated back through its transformations, so that this looks at the text as
 //! it came, and most texts are never transformed.
 
+use crate::grams::{self, Gram};
 use crate::program::{ListId, Part};
 use crate::requirement::{Requirement, SETS};
 use rustc_hash::FxHashMap;
 use waf_text::ByteSet;
+
+/// Hashes of grams told apart.
+const GRAMS: usize = 4_096;
+
+#[inline]
+fn hash(gram: Gram) -> usize {
+    (gram.wrapping_mul(0x9E37_79B1) >> 20) as usize
+}
 
 /// Lengths told apart.
 const LENGTHS: usize = 48;
@@ -25,6 +34,12 @@ pub(crate) struct Filter {
     rows: Vec<u64>,
     /// `[length][word]`: steps that are content with it.
     lengths: Vec<u64>,
+    /// `[byte][word]`: steps whose chains a byte triggers to do more than change case.
+    disturbed: Vec<u64>,
+    /// `[hash of a gram][word]`.
+    grams: Vec<u64>,
+    /// Steps that no gram is needed for.
+    gramless: Vec<u64>,
     /// Steps that always run.
     pub(crate) always: Vec<u64>,
     /// The lists that filtered steps look at, and who looks at what of them.
@@ -46,6 +61,8 @@ pub(crate) struct Watched {
 pub(crate) struct Filtered {
     pub(crate) step: usize,
     pub(crate) needs: Requirement,
+    /// Bytes that make its chain do more than change case.
+    pub(crate) disturbed_by: ByteSet,
     /// What it looks at: list, part, the only name, names left out.
     pub(crate) looks: Vec<Look>,
 }
@@ -65,6 +82,9 @@ impl Filter {
             words,
             rows: vec![0; 256 * SETS * words],
             lengths: vec![0; LENGTHS * words],
+            disturbed: vec![0; 256 * words],
+            grams: vec![0; GRAMS * words],
+            gramless: vec![u64::MAX; words],
             always: vec![0; words],
             watched: Vec::new(),
         };
@@ -83,6 +103,15 @@ impl Filter {
             let bytes = one.needs.sets.get(index).copied().unwrap_or(ByteSet::ALL);
             for byte in bytes.iter() {
                 set(&mut self.rows[(byte as usize * SETS + index) * words..][..words], one.step);
+            }
+        }
+        for byte in one.disturbed_by.iter() {
+            set(&mut self.disturbed[byte as usize * words..][..words], one.step);
+        }
+        if let Some(grams) = &one.needs.grams {
+            self.gramless[one.step >> 6] &= !(1 << (one.step & 63));
+            for &gram in grams {
+                set(&mut self.grams[hash(gram) * words..][..words], one.step);
             }
         }
         for len in one.needs.min_len.min(LENGTHS - 1)..LENGTHS {
@@ -123,47 +152,92 @@ impl Filter {
         }
     }
 
-    /// Appends to `out` the steps whose needs a text of these bytes and this length meets.
-    pub(crate) fn candidates(&self, bytes: &ByteSet, len: usize, out: &mut Vec<u64>) {
+    /// Appends to `out` the steps whose needs a text meets, as far as can be told before
+    /// it is transformed.
+    pub(crate) fn candidates(&self, text: &[u8], bytes: &ByteSet, out: &mut Vec<u64>) {
         match self.words {
-            1 => self.fixed::<1>(bytes, len, out),
-            2 => self.fixed::<2>(bytes, len, out),
-            3 => self.fixed::<3>(bytes, len, out),
-            4 => self.fixed::<4>(bytes, len, out),
-            5 => self.fixed::<5>(bytes, len, out),
-            6 => self.fixed::<6>(bytes, len, out),
-            words => {
-                for word in 0..words {
-                    out.push(self.one_word(bytes, len, word));
-                }
-            }
+            1 => self.fixed::<1>(text, bytes, out),
+            2 => self.fixed::<2>(text, bytes, out),
+            3 => self.fixed::<3>(text, bytes, out),
+            4 => self.fixed::<4>(text, bytes, out),
+            5 => self.fixed::<5>(text, bytes, out),
+            6 => self.fixed::<6>(text, bytes, out),
+            words => (0..words).for_each(|word| out.push(self.one_word(bytes, text.len(), word))),
         }
     }
 
+    /// Appends to `out` the steps of whose grams a text, as an operator sees it, has one.
+    pub(crate) fn grams(&self, text: &[u8], out: &mut Vec<u64>) {
+        match self.words {
+            1 => out.extend(self.grams_of::<1>(text)),
+            2 => out.extend(self.grams_of::<2>(text)),
+            3 => out.extend(self.grams_of::<3>(text)),
+            4 => out.extend(self.grams_of::<4>(text)),
+            5 => out.extend(self.grams_of::<5>(text)),
+            6 => out.extend(self.grams_of::<6>(text)),
+            words => out.extend(std::iter::repeat_n(u64::MAX, words)),
+        }
+    }
+
+    fn grams_of<const WORDS: usize>(&self, text: &[u8]) -> [u64; WORDS] {
+        if text.len() > grams::TEXT_MAX {
+            return [u64::MAX; WORDS];
+        }
+        let mut all = [0; WORDS];
+        all.copy_from_slice(&self.gramless[..WORDS]);
+        let (rows, _) = self.grams.as_chunks::<WORDS>();
+        grams::each(text, |gram| {
+            if let Some(row) = rows.get(hash(gram)) {
+                for (all, row) in all.iter_mut().zip(row) {
+                    *all |= row;
+                }
+            }
+        });
+        all
+    }
+
     /// The same with the number of words known to the compiler.
-    fn fixed<const WORDS: usize>(&self, bytes: &ByteSet, len: usize, out: &mut Vec<u64>) {
+    fn fixed<const WORDS: usize>(&self, text: &[u8], bytes: &ByteSet, out: &mut Vec<u64>) {
+        if text.is_empty() {
+            return out.extend_from_slice(&self.lengths[..WORDS]);
+        }
         let mut united = [[0u64; WORDS]; SETS];
+        let mut disturbed = [0u64; WORDS];
         let (rows, _) = self.rows.as_chunks::<WORDS>();
+        let (disturbing, _) = self.disturbed.as_chunks::<WORDS>();
         for (quarter, mut bits) in bytes.0.into_iter().enumerate() {
             while bits != 0 {
                 let byte = quarter * 64 + bits.trailing_zeros() as usize;
                 bits &= bits - 1;
-                let Some(row) = rows.get(byte * SETS..(byte + 1) * SETS) else { continue };
+                let (Some(row), Some(more)) = (rows.get(byte * SETS..(byte + 1) * SETS), disturbing.get(byte))
+                else {
+                    continue;
+                };
                 for (united, row) in united.iter_mut().zip(row) {
                     for (word, bits) in united.iter_mut().zip(row) {
                         *word |= bits;
                     }
                 }
+                for (word, bits) in disturbed.iter_mut().zip(more) {
+                    *word |= bits;
+                }
             }
         }
-        let lengths = &self.lengths[len.min(LENGTHS - 1) * WORDS..][..WORDS];
-        for word in 0..WORDS {
-            let mut bits = lengths[word];
-            for row in &united {
-                bits &= row[word];
+        let mut all = [0; WORDS];
+        all.copy_from_slice(&self.lengths[text.len().min(LENGTHS - 1) * WORDS..][..WORDS]);
+        for row in &united {
+            for (all, row) in all.iter_mut().zip(row) {
+                *all &= row;
             }
-            out.push(if bytes.is_empty() { self.of_empty(word) } else { bits });
         }
+        let calm = all.iter().zip(&disturbed).zip(&self.gramless).any(|((all, d), g)| all & !d & !g != 0);
+        if calm {
+            let grams = self.grams_of::<WORDS>(text);
+            for ((all, grams), disturbed) in all.iter_mut().zip(grams).zip(disturbed) {
+                *all &= grams | disturbed;
+            }
+        }
+        out.extend_from_slice(&all);
     }
 
     fn one_word(&self, bytes: &ByteSet, len: usize, word: usize) -> u64 {

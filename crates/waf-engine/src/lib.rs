@@ -30,6 +30,7 @@ mod engine;
 mod expand;
 mod expression;
 mod filter;
+mod grams;
 mod kept;
 mod number;
 mod operate;

@@ -25,6 +25,8 @@ pub(crate) struct Program {
     pub(crate) tx: Vec<Value>,
     /// The XPaths that rules ask for; their results are the lists after the variables'.
     pub(crate) xpaths: Vec<xml::Selector>,
+    /// As they are written.
+    pub(crate) xpath_texts: Vec<Box<str>>,
     /// `ctl:ruleRemove…` and the engine's own exclusions.
     pub(crate) removals: Vec<Removal>,
     /// Variables that some rule or macro looks at, by [`Variable`] as a number.
@@ -74,8 +76,6 @@ pub(crate) struct Link {
     pub(crate) msg: Option<Macro>,
     pub(crate) logdata: Option<Macro>,
     pub(crate) effects: Vec<Effect>,
-    /// Nothing is to be done for each value: the first match is enough.
-    pub(crate) first_is_enough: bool,
 }
 
 #[derive(Debug)]
@@ -138,7 +138,7 @@ pub(crate) enum Select {
 pub(crate) enum Operator {
     Rx(u32),
     RxGlobal(u32),
-    RxMacro(Macro, bool),
+    RxMacro(Macro),
     Pm(Box<AhoCorasick>),
     Text(TextTest, Macro),
     Number(Comparison, Macro),
@@ -194,6 +194,8 @@ pub(crate) enum Piece {
     Tx(u32),
     /// Another variable; the name in lower case.
     Variable(Variable, Option<Box<[u8]>>),
+    /// The first member whose name an expression finds.
+    Find(Variable, u32),
 }
 
 impl Macro {

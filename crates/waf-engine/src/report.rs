@@ -68,10 +68,23 @@ pub(crate) fn matched(engine: &Engine, state: &mut State, outside: &mut Outside,
         outside.matches.push(about.action());
     }
     for hit in hits.iter().take(MATCHES - outside.matches.len()) {
-        outside.matches.push(about.of_hit(engine, state, hit));
+        let argument = argument(engine, state, outside, rule, hit);
+        outside.matches.push(about.of_hit(engine, state, hit, argument.as_deref()));
     }
     state.hits = hits;
     outside.running = None;
+}
+
+/// An operator's argument with its macros filled in, where it has some.
+fn argument(engine: &Engine, state: &mut State, outside: &mut Outside, rule: &Rule, hit: &Hit) -> Option<String> {
+    let test = rule.links[hit.link as usize].test.as_ref()?;
+    let (Operator::Text(_, text) | Operator::Number(_, text) | Operator::RxMacro(text)) = &test.operator else {
+        return None;
+    };
+    if text.constant().is_some() && !test.written.contains("%{") {
+        return None;
+    }
+    Some(expanded(engine, state, outside, text))
 }
 
 /// The text of the last link that has one, filled in.
@@ -126,7 +139,7 @@ impl About<'_> {
         self.base()
     }
 
-    fn of_hit(&self, engine: &Engine, state: &State, hit: &Hit) -> RuleMatch {
+    fn of_hit(&self, engine: &Engine, state: &State, hit: &Hit, argument: Option<&str>) -> RuleMatch {
         let link = &self.rule.links[hit.link as usize];
         let secret = is_secret(state, hit);
         let show = |bytes: &[u8]| match hit.variable {
@@ -142,12 +155,19 @@ impl About<'_> {
         let test = link.test.as_ref();
         let tells = test.is_some_and(tells_the_part);
         let mut told = self.base();
-        told.variable = variable_of(state, hit);
+        told.variable = variable_of(&engine.program, state, hit);
         told.value = show(state.texts.get(hit.value));
         told.transformed = show(seen);
         let steps = engine.program.chains.steps(link.chain);
         told.transformations = steps.into_iter().map(|step| step.name().to_owned()).collect();
-        told.operator = test.map(|test| escape(test.written.as_bytes(), SHOWN)).unwrap_or_default();
+        told.operator = match (test, argument) {
+            (Some(test), Some(argument)) => {
+                let name = test.written.split(' ').next().unwrap_or_default();
+                format!("{name} {argument}")
+            }
+            (Some(test), None) => escape(test.written.as_bytes(), SHOWN),
+            (None, _) => String::new(),
+        };
         told.matched = if tells { show(part) } else { String::new() };
         told
     }
@@ -160,7 +180,7 @@ fn tells_the_part(test: &Test) -> bool {
             test.operator,
             Operator::Rx(_)
                 | Operator::RxGlobal(_)
-                | Operator::RxMacro(..)
+                | Operator::RxMacro(_)
                 | Operator::Pm(_)
                 | Operator::ByteRange(_)
                 | Operator::Verify(..)
@@ -168,9 +188,13 @@ fn tells_the_part(test: &Test) -> bool {
         )
 }
 
-fn variable_of(state: &State, hit: &Hit) -> String {
+fn variable_of(program: &crate::program::Program, state: &State, hit: &Hit) -> String {
     let count = if hit.count { "&" } else { "" };
     let name = name_of(hit.variable);
+    let path = usize::from(hit.list).checked_sub(crate::program::VARIABLES);
+    if let Some(path) = path.and_then(|at| program.xpath_texts.get(at)) {
+        return format!("{count}{name}:{path}");
+    }
     match hit.name {
         TextId::EMPTY => format!("{count}{name}"),
         member => format!("{count}{name}:{}", escape(state.texts.get(member), SHOWN)),
@@ -193,7 +217,7 @@ pub(crate) fn plain(text: Option<&Macro>) -> String {
     for piece in text.iter().flat_map(|text| &text.0) {
         match piece {
             Piece::Text(text) => out.push_str(&String::from_utf8_lossy(text)),
-            Piece::Tx(_) | Piece::Variable(..) => {}
+            Piece::Tx(_) | Piece::Variable(..) | Piece::Find(..) => {}
         }
     }
     out

@@ -90,8 +90,7 @@ pub(crate) fn head(program: &Program, state: &mut State, outside: &mut Outside, 
     let form = waf_body::urlencoded(query, outside.argument_separator, &mut keep, &mut scratch);
     outside.args_size += keep.size;
     state.body = scratch;
-    // v3 says so of forms, and nothing of queries.
-    let _ = form.invalid_encoding;
+    state.set(V::UrlencodedError, if form.invalid_encoding { b"1" } else { b"0" });
     state.set_number(V::ArgsCombinedSize, outside.args_size as i64);
     full_request(program, state, outside, head, b"");
 }
@@ -99,7 +98,10 @@ pub(crate) fn head(program: &Program, state: &mut State, outside: &mut Outside, 
 /// The target's parts, percent-decoded but for the raw ones.
 fn target(state: &mut State, head: &RequestHead<'_>) {
     let mut decoded = state.buffer();
-    let whole = decode(origin_form(head.target), &mut decoded);
+    let whole = origin_form(head.target);
+    // A fragment is no part of what is asked for, though it should not have been sent.
+    let whole = memchr::memchr(b'#', whole).map_or(whole, |at| &whole[..at]);
+    let whole = decode(whole, &mut decoded);
     state.set(V::RequestUri, whole);
     decoded.clear();
     let path = decode(origin_form(head.path()), &mut decoded);
@@ -231,16 +233,28 @@ pub(crate) fn body(
     if raw {
         state.set(V::ReqbodyProcessor, b"URLENCODED");
     }
-    if used(V::RequestBody) && (raw || matches!(processor, Some(Processor::UrlEncoded | Processor::Raw))) {
+    let asked = outside.raw_body_always || raw || state.switches.force_request_body;
+    if used(V::RequestBody) && (asked || matches!(processor, Some(Processor::UrlEncoded | Processor::Raw))) {
         state.set(V::RequestBody, body);
     }
     let processor = if raw { Some(Processor::UrlEncoded) } else { processor };
+    let many_before = state.work.too_many;
     if !body.is_empty()
         && let Some(processor) = processor
     {
         let mut scratch = std::mem::take(&mut state.body);
         read.error = with(program, state, outside, limits, (body, complete), processor, &mut scratch);
         state.body = scratch;
+    }
+    if state.work.too_many && !many_before && read.error.is_none() {
+        let most = state.work.values_max;
+        read.error = Some(format!("SecArgumentsLimit: more than the {most} names and values that are looked at"));
+    }
+    if let Some(limit) = outside.no_files_limit
+        && body.len() as u64 - outside.files_size.min(body.len() as u64) > limit
+        && read.error.is_none()
+    {
+        read.error = Some("Request body excluding files is bigger than the maximum expected.".to_owned());
     }
     let failed = if read.error.is_some() { &b"1"[..] } else { b"0" };
     let message = read.error.clone().unwrap_or_default();
@@ -302,9 +316,13 @@ fn with(
     let size = keep.size;
     outside.args_size += size;
     if processor == Processor::UrlEncoded {
-        state.set(V::UrlencodedError, if invalid { b"1" } else { b"0" });
+        // What the query's encoding was stays said.
+        if invalid {
+            state.set(V::UrlencodedError, b"1");
+        }
     }
     if let Some(read) = said {
+        outside.files_size = read.files_size;
         multipart_flags(state, &read);
     }
     match result {
@@ -342,7 +360,7 @@ fn xml(
             if let Err(error) = selected
                 && error.kind != waf_body::ErrorKind::Full
             {
-                state.work.exceeded.get_or_insert(crate::state::Exceeded::Values);
+                state.work.too_many = true;
             }
         }
     }

@@ -18,6 +18,8 @@ pub(crate) struct Requirement {
     pub(crate) min_len: usize,
     /// Each has a byte in common with every value that matches; rarest first.
     pub(crate) sets: Vec<ByteSet>,
+    /// Every value that matches has one of these.
+    pub(crate) grams: Option<Vec<crate::grams::Gram>>,
 }
 
 impl Requirement {
@@ -25,6 +27,7 @@ impl Requirement {
     pub(crate) fn of(hir: &Hir) -> Self {
         let mut requirement = of_hir(hir);
         requirement.trim(SETS);
+        requirement.grams = crate::grams::of_hir(hir);
         requirement
     }
 
@@ -39,25 +42,35 @@ impl Requirement {
             }
             set
         };
-        let mut requirement = Self { min_len: text.len(), sets: text.iter().map(set).collect() };
+        let mut requirement = Self { min_len: text.len(), sets: text.iter().map(set).collect(), grams: None };
         requirement.trim(KEPT);
         requirement
     }
 
     /// Of one of several texts.
-    pub(crate) fn any_literal<'t>(texts: impl Iterator<Item = &'t [u8]>) -> Self {
+    pub(crate) fn any_literal<'t>(texts: impl Iterator<Item = &'t [u8]> + Clone) -> Self {
+        let grams = crate::grams::of_literals(texts.clone());
         let mut requirement =
             either(texts.map(|text| Self::literal(text, true)).collect::<Vec<_>>()).unwrap_or_default();
+        requirement.trim(SETS);
+        requirement.grams = grams;
+        requirement
+    }
+
+    /// Of a value that has what one of several asks for.
+    pub(crate) fn any(branches: Vec<Self>) -> Self {
+        let mut requirement = either(branches).unwrap_or_default();
         requirement.trim(SETS);
         requirement
     }
 
     /// Of a byte out of a set, and no more.
     pub(crate) fn one_of(set: ByteSet) -> Self {
-        Self { min_len: 1, sets: vec![set] }
+        Self { min_len: 1, sets: vec![set], grams: None }
     }
 
     /// What the value needs before the transformations, so that it has the rest after.
+    /// Grams stay those of the value after them.
     pub(crate) fn before(&self, transformations: &[Transformation]) -> Self {
         let mut requirement = self.clone();
         for transformation in transformations.iter().rev() {
@@ -79,7 +92,7 @@ impl Requirement {
 
     /// Rarest first, none that another implies, at most `most`.
     fn trim(&mut self, most: usize) {
-        self.sets.sort_by_key(|set| (weight(set), set.0));
+        self.sets.sort_by_cached_key(|set| (weight(set), set.0));
         let mut kept: Vec<ByteSet> = Vec::new();
         for set in &self.sets {
             let implied = kept.iter().any(|k| k.intersection(set) == *k);
@@ -95,14 +108,31 @@ impl Requirement {
 }
 
 /// How likely a benign value has a byte of a set: the sum of the bytes' shares.
-fn weight(set: &ByteSet) -> u64 {
-    set.iter().map(|byte| u64::from(share(byte))).sum()
+fn weight(set: &ByteSet) -> u32 {
+    let mut sum = 0;
+    for (quarter, mut bits) in set.0.into_iter().enumerate() {
+        while bits != 0 {
+            sum += SHARES[quarter * 64 + bits.trailing_zeros() as usize];
+            bits &= bits - 1;
+        }
+    }
+    sum
 }
+
+const SHARES: [u32; 256] = {
+    let mut shares = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        shares[byte] = share(byte as u8);
+        byte += 1;
+    }
+    shares
+};
 
 /// How often a byte occurs in benign values, roughly, in parts of a thousand.
 /// Letters and digits after the frequencies in English text and in numbers,
 /// punctuation after what URLs, dates and JSON hold.
-fn share(byte: u8) -> u32 {
+pub(crate) const fn share(byte: u8) -> u32 {
     match byte {
         b'e' | b'a' | b'i' | b'o' | b'n' | b't' | b's' | b'r' => 300,
         b'l' | b'c' | b'd' | b'u' | b'm' | b'p' | b'h' => 200,
@@ -133,7 +163,7 @@ fn of_hir(hir: &Hir) -> Requirement {
             }
             Requirement::one_of(set)
         }
-        HirKind::Class(Class::Unicode(_)) => Requirement { min_len: 1, sets: Vec::new() },
+        HirKind::Class(Class::Unicode(_)) => Requirement { min_len: 1, ..Requirement::default() },
         HirKind::Repetition(repetition) => match repetition.min {
             0 => Requirement::default(),
             min => {
@@ -164,7 +194,7 @@ fn either(mut branches: Vec<Requirement>) -> Option<Requirement> {
     branches.sort_by_key(|branch| branch.sets.len());
     let mut sets = Vec::new();
     if branches[0].sets.is_empty() {
-        return Some(Requirement { min_len, sets });
+        return Some(Requirement { min_len, sets, grams: None });
     }
     for set in &branches[0].sets {
         let mut union = *set;
@@ -179,7 +209,7 @@ fn either(mut branches: Vec<Requirement>) -> Option<Requirement> {
         branch.sets.first().map(|set| union.union(set))
     });
     sets.extend(rarest);
-    let mut requirement = Requirement { min_len, sets };
+    let mut requirement = Requirement { min_len, sets, grams: None };
     requirement.sets.retain(|set| *set != ByteSet::ALL);
     requirement.trim(KEPT);
     Some(requirement)

@@ -28,7 +28,7 @@ pub(crate) fn phase(engine: &Engine, state: &mut State, outside: &mut Outside, n
         return Flow::Done;
     }
     let phase = &engine.program.phases[usize::from(number) - 1];
-    let mut run = Run { engine, program: &engine.program, phase, state, outside, number };
+    let mut run = Run { engine, program: &engine.program, phase, state, outside, number, filtered: None };
     run.find_candidates();
     run.steps()
 }
@@ -40,12 +40,15 @@ struct Run<'r> {
     state: &'r mut State,
     outside: &'r mut Outside,
     number: u8,
+    /// The step whose first link runs on what the filter let through.
+    filtered: Option<u32>,
 }
 
 /// Where a value comes from, and whose it is.
 #[derive(Clone, Copy)]
 struct Looked {
     variable: Variable,
+    list: u16,
     count: bool,
     name: TextId,
     value: TextId,
@@ -60,7 +63,7 @@ impl Run<'_> {
         state.bits.clear();
         state.active.clear();
         state.active.extend_from_slice(&filter.always);
-        state.candidates.clear();
+        state.found.clear();
         let mut lower = state.buffers.pop().unwrap_or_default();
         for (index, watched) in filter.watched.iter().enumerate() {
             for entry in 0..state.lists[watched.list as usize].len() {
@@ -70,7 +73,7 @@ impl Run<'_> {
                 let at = if known == 0 {
                     let at = state.bits.len();
                     let bytes = state.texts.text(text).bytes;
-                    filter.candidates(&bytes, state.texts.len_of(text), &mut state.bits);
+                    filter.candidates(state.texts.get(text), &bytes, &mut state.bits);
                     state.texts.set_candidates(text, at as u32 + 1);
                     at
                 } else {
@@ -83,23 +86,19 @@ impl Run<'_> {
                     while both != 0 {
                         let step = (word * 64) as u32 + both.trailing_zeros();
                         both &= both - 1;
-                        state.candidates.push(Candidate { step, watched: index as u32, entry: entry as u32 });
+                        state.found.push(Candidate { step, watched: index as u32, entry: entry as u32 });
                     }
                 }
             }
         }
         lower.clear();
         state.buffers.push(lower);
-        state.candidates.sort_unstable();
+        order(state, self.phase.steps.len());
     }
 
     fn steps(&mut self) -> Flow {
         let mut step = 0;
-        let mut cursor = 0;
         while let Some(next) = self.next_active(step) {
-            while self.state.candidates.get(cursor).is_some_and(|c| (c.step as usize) < next) {
-                cursor += 1;
-            }
             let number = self.phase.steps[next];
             step = next + 1;
             if bit(&self.state.removed, number as usize) {
@@ -108,7 +107,7 @@ impl Run<'_> {
             let rule = &self.program.rules[number as usize];
             self.state.hits.clear();
             let filtered = !bit(&self.phase.filter.always, next);
-            let matched = self.rule(number, rule, filtered.then_some((next as u32, cursor)));
+            let matched = self.rule(number, rule, filtered.then_some(next as u32));
             if self.state.work.exceeded.is_some() {
                 return Flow::Done;
             }
@@ -141,7 +140,7 @@ impl Run<'_> {
     }
 
     /// Whether all links of a rule match.
-    fn rule(&mut self, number: u32, rule: &Rule, filtered: Option<(u32, usize)>) -> bool {
+    fn rule(&mut self, number: u32, rule: &Rule, filtered: Option<u32>) -> bool {
         self.state.matched_vars.clear();
         for (index, link) in rule.links.iter().enumerate() {
             let matched = match (&link.test, filtered) {
@@ -149,8 +148,11 @@ impl Run<'_> {
                     self.effects(link);
                     true
                 }
-                (Some(test), Some((step, cursor))) if index == 0 => {
-                    self.on_candidates(number, link, test, step, cursor)
+                (Some(test), Some(step)) if index == 0 => {
+                    self.filtered = Some(step);
+                    let matched = self.on_candidates(number, link, test, step);
+                    self.filtered = None;
+                    matched
                 }
                 (Some(test), _) => self.on_all(number, index as u32, link, test),
             };
@@ -162,29 +164,52 @@ impl Run<'_> {
     }
 
     /// The first link of a filtered rule: only the values that the filter let through.
-    fn on_candidates(&mut self, number: u32, link: &Link, test: &Test, step: u32, cursor: usize) -> bool {
+    fn on_candidates(&mut self, number: u32, link: &Link, test: &Test, step: u32) -> bool {
         let mut any = false;
         self.state.in_vain.clear();
-        let last = self.state.candidates[cursor..].partition_point(|c| c.step == step) + cursor;
+        let first = step.checked_sub(1).map_or(0, |before| self.state.ends[before as usize]) as usize;
+        let last = self.state.ends[step as usize] as usize;
         for target in &test.targets {
             let Source::Lists(lists, part) = target.source else { continue };
-            for at in cursor..last {
-                let candidate = self.state.candidates[at];
-                let watched = &self.phase.filter.watched[candidate.watched as usize];
-                if watched.part != part || !lists.contains(&watched.list) {
-                    continue;
+            let mut at = first;
+            while at < last {
+                let watched_at = self.state.candidates[at].watched;
+                let watched = &self.phase.filter.watched[watched_at as usize];
+                let end = at + self.state.candidates[at..last].partition_point(|c| c.watched == watched_at);
+                if watched.part == part && lists.contains(&watched.list) {
+                    any |= self.on_range(number, link, (test, target), watched, at..end);
+                    if self.state.work.exceeded.is_some() {
+                        return false;
+                    }
                 }
-                let entry = self.state.lists[watched.list as usize][candidate.entry as usize];
-                if !self.selects(target, entry.name) || self.left_out(number, test, target, entry.name) {
-                    continue;
-                }
-                let value = if part == Part::Name { entry.name } else { entry.value };
-                let looked = Looked { variable: target.variable, count: false, name: entry.name, value };
-                any |= self.value(0, link, test, looked);
-                if self.state.work.exceeded.is_some() {
-                    return false;
-                }
+                at = end;
             }
+        }
+        any
+    }
+
+    /// Candidates of one list.
+    fn on_range(
+        &mut self,
+        number: u32,
+        link: &Link,
+        (test, target): (&Test, &Target),
+        watched: &Watched,
+        range: std::ops::Range<usize>,
+    ) -> bool {
+        let mut any = false;
+        let plain = matches!(target.select, Select::All)
+            && test.excluded.is_empty()
+            && self.state.removed_targets.is_empty();
+        for at in range {
+            let candidate = self.state.candidates[at];
+            let entry = self.state.lists[watched.list as usize][candidate.entry as usize];
+            if !plain && (!self.selects(target, entry.name) || self.left_out(number, test, target, entry.name)) {
+                continue;
+            }
+            let value = if watched.part == Part::Name { entry.name } else { entry.value };
+            let looked = Looked { variable: target.variable, list: watched.list, count: false, name: entry.name, value };
+            any |= self.value(0, link, test, looked);
         }
         any
     }
@@ -227,7 +252,7 @@ impl Run<'_> {
                     continue;
                 }
                 let value = if part == Part::Name { entry.name } else { entry.value };
-                let looked = Looked { variable: target.variable, count: false, name: entry.name, value };
+                let looked = Looked { variable: target.variable, list, count: false, name: entry.name, value };
                 any |= self.value(index, link, test, looked);
                 if self.state.work.exceeded.is_some() {
                     return false;
@@ -249,7 +274,7 @@ impl Run<'_> {
             let mut any = false;
             for entry in &live {
                 let looked =
-                    Looked { variable: target.variable, count: false, name: entry.name, value: entry.value };
+                    Looked { variable: target.variable, list: NO_LIST, count: false, name: entry.name, value: entry.value };
                 any |= self.value(index, link, test, looked);
             }
             any
@@ -268,7 +293,7 @@ impl Run<'_> {
         }
         let name = self.state.texts.intern(&buffer);
         self.state.give_back(buffer);
-        self.value(index, link, test, Looked { variable: target.variable, count: true, name, value })
+        self.value(index, link, test, Looked { variable: target.variable, list: NO_LIST, count: true, name, value })
     }
 
     fn selects(&mut self, target: &Target, name: TextId) -> bool {
@@ -280,7 +305,7 @@ impl Run<'_> {
         let by_rule = test
             .excluded
             .iter()
-            .any(|excluded| excluded.variable == target.variable && selects(self.program, self.state, excluded, name, false));
+            .any(|excluded| leaves_out(excluded.variable, target.variable) && selects(self.program, self.state, excluded, name, false));
         if by_rule {
             return true;
         }
@@ -297,12 +322,36 @@ impl Run<'_> {
         false
     }
 
+    /// Whether a text, as the operator of a filtered step sees it, has one of its grams.
+    fn has_gram(&mut self, step: u32, seen: TextId) -> bool {
+        let state = &mut *self.state;
+        let known = state.texts.text(seen).grams;
+        let at = if known == 0 {
+            let at = state.bits.len();
+            self.phase.filter.grams(state.texts.get(seen), &mut state.bits);
+            state.texts.set_grams(seen, at as u32 + 1);
+            at
+        } else {
+            known as usize - 1
+        };
+        bit(&state.bits[at..], step as usize)
+    }
+
     /// One value: transformed, looked at, and acted upon if it matches.
     fn value(&mut self, index: u32, link: &Link, test: &Test, looked: Looked) -> bool {
         if link.multi_match {
             return self.value_at_each_step(index, link, test, looked);
         }
         let seen = self.state.texts.transformed(looked.value, link.chain, &self.program.chains);
+        if !test.negated && !test.needs.allows(&self.state.texts.text(seen).bytes, self.state.texts.len_of(seen)) {
+            return false;
+        }
+        if seen != looked.value
+            && let Some(step) = self.filtered
+            && !self.has_gram(step, seen)
+        {
+            return false;
+        }
         self.operator(index, link, test, looked, seen)
     }
 
@@ -310,10 +359,16 @@ impl Run<'_> {
     fn value_at_each_step(&mut self, index: u32, link: &Link, test: &Test, looked: Looked) -> bool {
         let mut seen = looked.value;
         let mut any = self.operator(index, link, test, looked, seen);
-        for step in self.program.chains.steps(link.chain) {
-            let next = self.state.texts.apply(seen, step, &self.program.chains);
+        let chains = &self.program.chains;
+        for len in 1..=chains.get(link.chain).len {
+            let next = self.state.texts.transformed(looked.value, chains.beginning(link.chain, len), chains);
             if next != seen {
                 seen = next;
+                if let Some(step) = self.filtered
+                    && !self.has_gram(step, seen)
+                {
+                    continue;
+                }
                 any |= self.operator(index, link, test, looked, seen);
             }
         }
@@ -324,7 +379,8 @@ impl Run<'_> {
         let state = &mut *self.state;
         if !test.negated {
             let text = state.texts.text(seen);
-            if !test.needs.allows(&text.bytes, state.texts.len_of(seen)) || state.in_vain.contains(&seen) {
+            let multiple = link.multi_match && !test.needs.allows(&text.bytes, state.texts.len_of(seen));
+            if multiple || state.in_vain.contains(&seen) {
                 return false;
             }
         }
@@ -362,6 +418,7 @@ impl Run<'_> {
             self.state.hits.push(Hit {
                 link: index,
                 variable: looked.variable,
+                list: looked.list,
                 count: looked.count,
                 name: looked.name,
                 value: looked.value,
@@ -395,7 +452,7 @@ impl Run<'_> {
     fn look(&mut self, test: &Test, capture: bool, seen: TextId) -> Option<Found> {
         match &test.operator {
             Operator::Rx(index) | Operator::RxGlobal(index) => self.expression(*index, capture, seen),
-            Operator::RxMacro(text, _) => self.made_expression(text, seen),
+            Operator::RxMacro(text) => self.made_expression(text, seen),
             Operator::Text(kind, text) => {
                 if let Some(argument) = text.constant() {
                     return operate::on_text(*kind, self.state.texts.get(seen), argument).map(Found::Part);
@@ -518,6 +575,28 @@ impl Run<'_> {
     }
 }
 
+/// Puts the candidates that were found in the order of steps; within a step they stay
+/// in the order in which they were found.
+fn order(state: &mut State, steps: usize) {
+    state.ends.clear();
+    state.ends.resize(steps, 0);
+    for candidate in &state.found {
+        state.ends[candidate.step as usize] += 1;
+    }
+    let mut sum = 0;
+    for end in &mut state.ends {
+        // For now where a step's candidates begin.
+        sum += std::mem::replace(end, sum);
+    }
+    state.candidates.clear();
+    state.candidates.resize(state.found.len(), Candidate { step: 0, watched: 0, entry: 0 });
+    for candidate in &state.found {
+        let end = &mut state.ends[candidate.step as usize];
+        state.candidates[*end as usize] = *candidate;
+        *end += 1;
+    }
+}
+
 /// Whether a match is reported even with `nolog`, since every decision must be explainable.
 fn is_disruptive(rule: &Rule) -> bool {
     use crate::program::Disruptive as D;
@@ -548,7 +627,13 @@ fn is_removed(removed: Variable, looked: Variable, by_site: bool) -> bool {
             V::Args | V::ArgsGet | V::ArgsPost | V::Files | V::ArgsNames | V::ArgsGetNames | V::ArgsPostNames
         );
     }
-    removed == looked
+    leaves_out(removed, looked)
+}
+
+/// Whether an exclusion of one variable's members means another's: as in v3, an
+/// argument's exclusion means its name, too.
+fn leaves_out(excluded: Variable, looked: Variable) -> bool {
+    excluded == looked || (excluded == Variable::Args && looked == Variable::ArgsNames)
 }
 
 /// Whether a target means the member of this name.
@@ -587,7 +672,7 @@ impl Test {
     /// Whether the same text always gives the same answer.
     fn constant(&self) -> bool {
         match &self.operator {
-            Operator::RxMacro(..) => false,
+            Operator::RxMacro(_) => false,
             Operator::Text(_, text) | Operator::Number(_, text) => text.constant().is_some(),
             _ => true,
         }

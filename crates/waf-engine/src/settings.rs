@@ -24,6 +24,9 @@ pub struct Settings {
     /// that says `ctl:requestBodyProcessor`.
     #[serde(default = "yes")]
     pub processors_by_content_type: bool,
+    /// When the body's bytes as they are become `REQUEST_BODY`.
+    #[serde(default)]
+    pub raw_body: RawBody,
     /// How much work a request may cause.
     #[serde(default)]
     pub limits: Limits,
@@ -43,6 +46,20 @@ pub enum Mode {
     Block,
     /// As `SecRuleEngine` says; without one, as [`Mode::Block`].
     Rules,
+}
+
+/// When `REQUEST_BODY` is set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RawBody {
+    /// As the manual says: for forms, and where a rule says
+    /// `ctl:forceRequestBodyVariable=On`. What other bodies hold is looked at value by
+    /// value.
+    #[default]
+    Forms,
+    /// As libmodsecurity 3 does: for every body, the contents of files and all line
+    /// ends with it. At paranoia level 3 that refuses every multipart body.
+    Always,
 }
 
 /// A body larger than the limit, or a request beyond its budget.

@@ -22,6 +22,8 @@ pub(crate) struct Hit {
     /// Which link of the chain.
     pub(crate) link: u32,
     pub(crate) variable: Variable,
+    /// The list that it is from, or [`crate::program::NO_LIST`].
+    pub(crate) list: ListId,
     /// How many there are was asked.
     pub(crate) count: bool,
     pub(crate) name: TextId,
@@ -71,7 +73,11 @@ pub(crate) struct State {
     /// The filter's answers: by text, then the steps that run, then pairs.
     pub(crate) bits: Vec<u64>,
     pub(crate) active: Vec<u64>,
+    /// As they are found, and in the order of steps.
+    pub(crate) found: Vec<Candidate>,
     pub(crate) candidates: Vec<Candidate>,
+    /// By step, where its candidates end.
+    pub(crate) ends: Vec<u32>,
     pub(crate) groups: Vec<Option<Span>>,
     pub(crate) hits: Vec<Hit>,
     /// Texts that the running link has looked at in vain.
@@ -141,6 +147,8 @@ pub(crate) struct Work {
     /// Names and values kept.
     pub(crate) values: u32,
     pub(crate) values_max: u32,
+    /// Some were not kept. Rules run nevertheless, on what was.
+    pub(crate) too_many: bool,
     pub(crate) until_us: u64,
     /// Operators run since the clock was looked at.
     pub(crate) unclocked: u32,
@@ -203,7 +211,7 @@ impl State {
     /// Keeps a value in a list; false where the budget of values is used up.
     pub(crate) fn keep(&mut self, list: ListId, name: TextId, value: TextId) -> bool {
         if self.work.values >= self.work.values_max {
-            self.work.exceeded.get_or_insert(Exceeded::Values);
+            self.work.too_many = true;
             return false;
         }
         self.work.values += 1;

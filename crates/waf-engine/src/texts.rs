@@ -4,7 +4,7 @@
 use crate::chains::{ChainId, Chains};
 use hashbrown::HashTable;
 use std::hash::Hasher;
-use waf_text::ByteSet;
+use waf_text::{ByteSet, Transformation};
 
 /// One text. Equal texts have equal ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,12 +24,14 @@ pub(crate) struct Text {
     forms: u32,
     /// Where the candidates of the phase that runs are, plus one; 0 for not yet.
     pub(crate) candidates: u32,
+    /// The same of the steps of whose grams it has one.
+    pub(crate) grams: u32,
 }
 
-/// What a chain of transformations makes of a text.
+/// What a transformation makes of a text.
 #[derive(Clone, Copy, Debug)]
 struct Form {
-    chain: ChainId,
+    by: Transformation,
     to: TextId,
     next: u32,
 }
@@ -112,19 +114,19 @@ impl Texts {
         self.all[id.0 as usize].len as usize
     }
 
-    /// How many there are.
-    pub(crate) fn count(&self) -> usize {
-        self.all.len()
-    }
-
     pub(crate) fn set_candidates(&mut self, id: TextId, at: u32) {
         self.all[id.0 as usize].candidates = at;
+    }
+
+    pub(crate) fn set_grams(&mut self, id: TextId, at: u32) {
+        self.all[id.0 as usize].grams = at;
     }
 
     /// For a new phase: no candidates are known.
     pub(crate) fn forget_candidates(&mut self) {
         for text in &mut self.all {
             text.candidates = 0;
+            text.grams = 0;
         }
     }
 
@@ -151,7 +153,7 @@ impl Texts {
     fn push(&mut self, hash: u64, start: u32, len: u32) -> TextId {
         let id = self.all.len() as u32;
         let bytes = ByteSet::of(&self.memory[start as usize..]);
-        self.all.push(Text { start, len, bytes, forms: NONE, candidates: 0 });
+        self.all.push(Text { start, len, bytes, forms: NONE, candidates: 0, grams: 0 });
         let (memory, all) = (&self.memory, &self.all);
         self.table.insert_unique(hash, id, |&other| {
             let text = &all[other as usize];
@@ -171,29 +173,29 @@ impl Texts {
     }
 
     fn transform(&mut self, id: TextId, chain: ChainId, chains: &Chains) -> TextId {
-        let mut form = self.all[id.0 as usize].forms;
+        let link = chains.get(chain);
+        let before = self.transformed(id, link.before, chains);
+        let text = &self.all[before.0 as usize];
+        if link.last_triggers != ByteSet::ALL && !link.last_triggers.meets(&text.bytes) {
+            return before;
+        }
+        let mut form = text.forms;
         while form != NONE {
             let known = self.forms[form as usize];
-            if known.chain == chain {
+            if known.by == link.last {
                 return known.to;
             }
             form = known.next;
         }
-        // By way of the chain without its last transformation, which others share.
-        let link = chains.get(chain);
-        let before = self.transformed(id, link.before, chains);
         let to = self.apply(before, link.last, chains);
-        let next = self.all[id.0 as usize].forms;
-        self.all[id.0 as usize].forms = self.forms.len() as u32;
-        self.forms.push(Form { chain, to, next });
+        let next = self.all[before.0 as usize].forms;
+        self.all[before.0 as usize].forms = self.forms.len() as u32;
+        self.forms.push(Form { by: link.last, to, next });
         to
     }
 
     /// One transformation; the id is the same where it changes nothing.
-    pub(crate) fn apply(&mut self, id: TextId, by: waf_text::Transformation, chains: &Chains) -> TextId {
-        if !by.triggers().meets(&self.all[id.0 as usize].bytes) && by.triggers() != ByteSet::ALL {
-            return id;
-        }
+    fn apply(&mut self, id: TextId, by: Transformation, chains: &Chains) -> TextId {
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
         self.inspected += u64::from(self.all[id.0 as usize].len);

@@ -80,7 +80,13 @@ pub(crate) struct Outside {
     detect_only: bool,
     pub(crate) processors_by_content_type: bool,
     pub(crate) argument_separator: u8,
+    /// `REQUEST_BODY` is set whatever reads the body.
+    pub(crate) raw_body_always: bool,
     pub(crate) args_size: u64,
+    /// Bytes of uploaded files' contents.
+    pub(crate) files_size: u64,
+    /// `SecRequestBodyNoFilesLimit`.
+    pub(crate) no_files_limit: Option<u64>,
     pub(crate) content_type: Vec<u8>,
     pub(crate) grpc_encoding: Vec<u8>,
     content_encoding: Vec<u8>,
@@ -115,7 +121,10 @@ impl Default for Outside {
             detect_only: false,
             processors_by_content_type: true,
             argument_separator: b'&',
+            raw_body_always: false,
             args_size: 0,
+            files_size: 0,
+            no_files_limit: None,
             content_type: Vec::new(),
             grpc_encoding: Vec::new(),
             content_encoding: Vec::new(),
@@ -151,6 +160,7 @@ impl Outside {
             buffer.shrink_to(256 << 10);
         }
         self.args_size = 0;
+        self.files_size = 0;
         self.spent_us = 0;
         self.running = None;
         self.matches.clear();
@@ -208,6 +218,8 @@ impl Transaction {
         outside.started_us = (connection.clock)();
         outside.detect_only = engine.mode == crate::settings::Mode::Detect;
         outside.processors_by_content_type = engine.processors_by_content_type;
+        outside.raw_body_always = engine.raw_body == crate::settings::RawBody::Always;
+        outside.no_files_limit = engine.directives.request_body_no_files_limit;
         outside.argument_separator = engine.directives.argument_separator.unwrap_or(b'&');
         outside.audit_parts.push_str(engine.directives.audit.parts.as_deref().unwrap_or("ABIJDEFHZ"));
         let directives = &engine.directives;
@@ -254,7 +266,9 @@ impl Transaction {
         switches.engine != EngineMode::Off
             && self.verdict == Verdict::Pass
             && switches.request_body_access
-            && (switches.request_processor.is_some() || switches.force_request_body)
+            && (switches.request_processor.is_some()
+                || switches.force_request_body
+                || self.engine.directives.request_body_access == Some(true))
     }
 
     /// How much of the body is looked at, bytes.
@@ -274,7 +288,9 @@ impl Transaction {
         let Memory { state, outside } = &mut *self.memory.0;
         state.set(V::InboundDataError, if too_large { b"1" } else { b"0" });
         if too_large && self.engine.beyond() == BeyondLimit::Refuse {
-            self.builtin(builtin::BODY_TOO_LARGE, 413, &format!("the body is larger than the {limit} bytes that are inspected"));
+            // Who asks for v3's refusal gets its status.
+            let status = if self.engine.directives.request_body_limit_action.is_some() { 403 } else { 413 };
+            self.builtin(builtin::BODY_TOO_LARGE, status, &format!("the body is larger than the {limit} bytes that are inspected"));
             if self.verdict != Verdict::Pass {
                 return self.verdict.clone();
             }
@@ -348,7 +364,8 @@ impl Transaction {
             || self.verdict != Verdict::Pass
             || !state.switches.response_body_access
             || state.switches.allowed_until > 4
-            || !self.engine.program.used[V::ResponseBody as usize]
+            || !(self.engine.program.used[V::ResponseBody as usize]
+                || self.engine.program.used[V::OutboundDataError as usize])
         {
             return false;
         }
@@ -397,6 +414,8 @@ impl Transaction {
         state.texts.inspected = 0;
         state.work.inspected = 0;
         state.work.exceeded = None;
+        state.work.too_many = false;
+        state.work.values = 0;
         let started = (self.memory.0.outside.clock)();
         let Memory { state, .. } = &mut *self.memory.0;
         state.work.until_us = started.saturating_add(self.engine.limits.time_us);
@@ -436,7 +455,7 @@ impl Transaction {
             matches: std::mem::take(&mut outside.matches),
             matched_ids: std::mem::take(&mut outside.matched_ids),
             score,
-            exceeded: state.work.exceeded,
+            exceeded: state.work.exceeded.or(state.work.too_many.then_some(Exceeded::Values)),
             body_error: outside.body_error.take(),
             disrupted_by: outside.disrupted_by,
             audit,
@@ -453,7 +472,8 @@ impl Transaction {
         let started = (outside.clock)();
         let flow = run::phase(&self.engine, state, outside, number);
         outside.spent_us += (outside.clock)().saturating_sub(started);
-        let exceeded = state.work.exceeded.filter(|_| number < 5);
+        let too_many = state.work.too_many.then_some(Exceeded::Values);
+        let exceeded = state.work.exceeded.or(too_many).filter(|_| number < 5);
         match flow {
             Flow::Disrupted(rule) => self.disrupt(rule),
             Flow::Done => {}
@@ -490,7 +510,7 @@ impl Transaction {
             Exceeded::Memory => "memory",
             Exceeded::Time => "time",
         };
-        if self.memory.0.outside.matched_ids.last() == Some(&builtin::TOO_MUCH) {
+        if self.memory.0.outside.matched_ids.contains(&builtin::TOO_MUCH) {
             return;
         }
         let message = format!("the request is beyond its budget of {what}");

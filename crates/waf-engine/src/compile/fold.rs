@@ -50,12 +50,12 @@ pub(crate) fn fold(lowered: &mut Lowered) {
                     }
                     // It runs, for its effects.
                     kept.push(number);
-                    walk.prefix = false;
+                    walk.prefix &= !sees_tx(&program.rules[number as usize]);
                     walk.forget(program, number, skip);
                 }
                 None => {
                     kept.push(number);
-                    walk.prefix = false;
+                    walk.prefix &= !sees_tx(rule);
                     walk.forget(program, number, lowered.skips[number as usize]);
                 }
             }
@@ -147,7 +147,7 @@ impl Walk {
             match piece {
                 Piece::Text(text) => all.extend_from_slice(text),
                 Piece::Tx(slot) => all.extend(text_of(program, self.known[*slot as usize]?)),
-                Piece::Variable(..) => return None,
+                Piece::Variable(..) | Piece::Find(..) => return None,
             }
         }
         Some(all)
@@ -240,7 +240,7 @@ impl Walk {
         for link in &mut rule.links {
             if let Some(test) = &mut link.test {
                 match &mut test.operator {
-                    Operator::Text(_, text) | Operator::Number(_, text) | Operator::RxMacro(text, _) => {
+                    Operator::Text(_, text) | Operator::Number(_, text) | Operator::RxMacro(text) => {
                         self.fill(program, text);
                     }
                     _ => {}
@@ -296,6 +296,34 @@ fn empty_model() -> waf_lang::model::Rule {
         accuracy: None,
         links: Vec::new(),
     }
+}
+
+/// Whether a rule that runs reads or writes `TX`, jumps, disrupts or removes rules:
+/// what stands behind it may then not be done before it.
+fn sees_tx(rule: &Rule) -> bool {
+    let tx = |text: &Macro| text.0.iter().any(|piece| {
+        matches!(piece, Piece::Tx(_) | Piece::Find(..) | Piece::Variable(waf_lang::model::Variable::Tx, _))
+    });
+    let of_link = |link: &Link| {
+        let test = link.test.as_ref().is_some_and(|test| {
+            let argument = match &test.operator {
+                Operator::Text(_, text) | Operator::Number(_, text) | Operator::RxMacro(text) => tx(text),
+                _ => false,
+            };
+            argument || test.targets.iter().any(|target| target.source == Source::Tx)
+        });
+        let effects = link.effects.iter().any(|effect| {
+            matches!(effect, Effect::SetTx(..) | Effect::Remove(_))
+                || matches!(effect, Effect::SetKept(_, name, _) if tx(name))
+                || matches!(effect, Effect::SetKept(_, _, Set::To(value) | Set::Add(value) | Set::Subtract(value)) if tx(value))
+                || matches!(effect, Effect::Init(_, key) | Effect::SetUser(key) | Effect::SetSession(key) | Effect::SetResource(key) if tx(key))
+        });
+        test || effects || link.capture || [&link.msg, &link.logdata].into_iter().flatten().any(tx)
+    };
+    rule.model.skip.is_some()
+        || !matches!(rule.disruptive, Disruptive::Pass)
+        || rule.tags.iter().any(tx)
+        || rule.links.iter().any(of_link)
 }
 
 /// Nobody would see whether it ran: nothing is written down, nothing disrupted.

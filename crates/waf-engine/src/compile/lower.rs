@@ -118,8 +118,9 @@ impl<'a> Lowering<'a> {
             expressions: Vec::new(),
             names,
             constants: Vec::new(),
-            tx: Vec::new(),
+            tx: vec![Value::Absent; 10],
             xpaths: Vec::new(),
+            xpath_texts: Vec::new(),
             removals: Vec::new(),
             used: [false; VARIABLES],
             variables: Vec::new(),
@@ -188,8 +189,7 @@ impl<'a> Lowering<'a> {
         let effects: Vec<Effect> = link.effects.iter().filter_map(|effect| self.effect(effect, link)).collect();
         let msg = link.msg.as_ref().map(|text| self.text(text));
         let logdata = link.logdata.as_ref().map(|text| self.text(text));
-        let first_is_enough = false;
-        Link { test, chain, multi_match: link.multi_match, capture: link.capture, msg, logdata, effects, first_is_enough }
+        Link { test, chain, multi_match: link.multi_match, capture: link.capture, msg, logdata, effects }
     }
 
     fn test(&mut self, test: &model::Test, link: &model::Link) -> Test {
@@ -242,6 +242,7 @@ impl<'a> Lowering<'a> {
             Ok(selector) => {
                 let list = (VARIABLES + self.program.xpaths.len()) as u16;
                 self.program.xpaths.push(selector);
+                self.program.xpath_texts.push(path.into());
                 self.xpaths.insert(key, list);
                 Some(list)
             }
@@ -281,7 +282,7 @@ impl<'a> Lowering<'a> {
                 let global = matches!(operator, O::RxGlobal(_));
                 let text = self.text(text);
                 let Some(pattern) = text.constant() else {
-                    return (Operator::RxMacro(text, global), nothing());
+                    return (Operator::RxMacro(text), nothing());
                 };
                 let index = self.checked_expression(pattern, at);
                 let needs = self
@@ -358,7 +359,16 @@ impl<'a> Lowering<'a> {
     fn text(&mut self, text: &model::Macro) -> Macro {
         let pieces = text.0.iter().map(|part| match part {
             model::Part::Text(text) => Piece::Text(text.to_vec().into_boxed_slice()),
-            model::Part::Variable(Variable::Tx, Some(name)) => Piece::Tx(self.slot(name)),
+            model::Part::Variable(Variable::Tx, Some(name)) if !is_expression(name) => Piece::Tx(self.slot(name)),
+            model::Part::Variable(variable, Some(name)) if is_expression(name) => {
+                self.uses(*variable);
+                let pattern = [b"(?i)", &name[1..name.len() - 1]].concat();
+                match self.expression(&pattern) {
+                    Ok(index) => Piece::Find(*variable, index),
+                    // v3 fills nothing in for one that it cannot compile.
+                    Err(_) => Piece::Text(Box::default()),
+                }
+            }
             model::Part::Variable(variable, name) => {
                 self.uses(*variable);
                 Piece::Variable(*variable, name.as_ref().map(|name| name.to_ascii_lowercase().into_boxed_slice()))
@@ -485,6 +495,11 @@ impl<'a> Lowering<'a> {
             self.program.removals.push(Removal { rules: bits.into_boxed_slice(), target, exact_case: true });
         }
     }
+}
+
+/// `%{ARGS:/^a/}`: the first member that an expression finds.
+fn is_expression(name: &[u8]) -> bool {
+    name.len() > 2 && name.first() == Some(&b'/') && name.last() == Some(&b'/')
 }
 
 /// Whether a `ctl:ruleRemove…` means a rule.

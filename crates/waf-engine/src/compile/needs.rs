@@ -3,6 +3,7 @@
 use crate::filter::{Filter, Filtered, Look};
 use crate::program::{NO_LIST, Operator, Program, Rule, Select, Source, Target, Test};
 use crate::requirement::Requirement;
+use waf_text::{ByteSet, Transformation};
 
 /// The filter of a phase's steps.
 pub(crate) fn filter(program: &Program, steps: &[u32]) -> Filter {
@@ -25,12 +26,19 @@ fn filtered(program: &Program, step: usize, rule: &Rule) -> Option<Filtered> {
     let steps = program.chains.steps(link.chain);
     // With multiMatch the operator also sees what the chain's beginning makes.
     let needs = if link.multi_match {
-        Requirement::default()
+        let beginnings = (0..=steps.len()).map(|len| test.needs.before(&steps[..len]));
+        Requirement::any(beginnings.collect())
     } else {
         test.needs.before(&steps)
     };
+    let mut needs = needs;
+    needs.grams.clone_from(&test.needs.grams);
+    let disturbed_by = steps
+        .iter()
+        .filter(|step| !matches!(step, Transformation::Lowercase | Transformation::Uppercase))
+        .fold(ByteSet::EMPTY, |all, step| all.union(&step.triggers()));
     let looks = test.targets.iter().flat_map(|target| looks(target, test)).collect();
-    Some(Filtered { step, needs, looks })
+    Some(Filtered { step, needs, disturbed_by, looks })
 }
 
 fn can_be_filtered(test: &Test) -> bool {

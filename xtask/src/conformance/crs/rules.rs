@@ -93,6 +93,7 @@ pub(super) fn settings(dir: &Path) -> Result<Settings, String> {
         tx: TX.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         exclude: Vec::new(),
         processors_by_content_type: false,
+        raw_body: Default::default(),
         limits: Limits::default(),
     })
 }

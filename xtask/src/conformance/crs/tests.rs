@@ -19,6 +19,7 @@ SecRule RESPONSE_BODY "@contains evil" "id:2,phase:4,log,pass,msg:'out'"
         tx: Vec::new(),
         exclude: Vec::new(),
         processors_by_content_type: false,
+        raw_body: Default::default(),
         limits: Limits::default(),
     };
     let mut site = Site::new(&settings).unwrap();

@@ -182,6 +182,7 @@ fn settings(case: &Case, name: &str, file: &Path) -> Settings {
         tx: Vec::new(),
         exclude: Vec::new(),
         processors_by_content_type: false,
+        raw_body: Default::default(),
         // That engine inspects what is within a limit where no directive says otherwise.
         limits: Limits { beyond: BeyondLimit::Pass, ..Limits::default() },
     }

@@ -101,6 +101,7 @@ fn operator(case: &Case, file: &Path) -> Result<(), String> {
         tx: Vec::new(),
         exclude: Vec::new(),
         processors_by_content_type: false,
+        raw_body: Default::default(),
         limits: waf_engine::settings::Limits::default(),
     };
     let headers = [("v".into(), bytes(&case.input)), ("p".into(), bytes(&case.param))];
