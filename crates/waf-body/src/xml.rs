@@ -24,6 +24,7 @@ mod evaluate;
 mod reader;
 mod selector;
 
+use crate::scratch::Level;
 use crate::{Error, Full, Limits, Scratch, Sink};
 
 pub use selector::{Selector, SelectorError};
@@ -101,6 +102,8 @@ pub struct Document {
     /// Namespaces that are declared where the reader stands: prefix, URI, and the
     /// element that declares them.
     scope: Vec<(Span, Span, u32)>,
+    /// The elements around the place where the reader stands.
+    open: Vec<u32>,
     external_dtd: bool,
 }
 
@@ -129,6 +132,7 @@ impl Document {
         self.attributes.clear();
         self.texts.clear();
         self.scope.clear();
+        self.open.clear();
         self.external_dtd = false;
     }
 
@@ -180,13 +184,14 @@ impl Document {
         let path = &mut scratch.name;
         path.clear();
         path.extend_from_slice(b"xml");
-        scratch.levels.clear();
-        let mut open: Vec<(u32, usize)> = Vec::new();
+        // A level's index is where its element ends.
+        let open = &mut scratch.levels;
+        open.clear();
         for (index, element) in self.elements.iter().enumerate() {
-            while let Some((_, length)) = open.pop_if(|(end, _)| *end as usize <= index) {
-                path.truncate(length);
+            while let Some(level) = open.pop_if(|level| level.index as usize <= index) {
+                path.truncate(level.path as usize);
             }
-            open.push((element.end, path.len()));
+            open.push(Level { path: path.len() as u32, index: element.end });
             if path.len() < LONGEST_PATH {
                 path.push(b'.');
                 path.extend_from_slice(element.name.local.of(&self.source));

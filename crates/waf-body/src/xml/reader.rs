@@ -19,7 +19,7 @@ pub(super) fn read(
     }
     let mut source = std::mem::take(&mut document.source);
     let encoded = encoding::to_utf8(text, complete, &mut source);
-    let mut reader = Reader { text: &source, at: 0, complete, limits, document, open: Vec::new() };
+    let mut reader = Reader { text: &source, at: 0, complete, limits, document };
     let mut result = match reader.document() {
         Ok(()) => Ok(()),
         // What is wrong at the very end may be because it is cut there.
@@ -48,8 +48,6 @@ struct Reader<'a> {
     complete: bool,
     limits: &'a Limits,
     document: &'a mut Document,
-    /// The elements around the place where the reader stands.
-    open: Vec<u32>,
 }
 
 impl Reader<'_> {
@@ -225,7 +223,7 @@ impl Reader<'_> {
 
     /// What stands inside the outermost element, up to its end tag.
     fn content(&mut self) -> Result<(), Stop> {
-        while !self.open.is_empty() {
+        while !self.document.open.is_empty() {
             let next = memchr::memchr(b'<', &self.text[self.at..]);
             let end = next.map_or(self.text.len(), |found| self.at + found);
             if end > self.at {
@@ -299,7 +297,7 @@ impl Reader<'_> {
     /// What was appended to the text since `begin` is a node.
     fn text_node(&mut self, begin: usize) {
         let end = self.document.text.len();
-        let Some(&parent) = self.open.last() else { return };
+        let Some(&parent) = self.document.open.last() else { return };
         if end == begin {
             return;
         }
@@ -311,7 +309,7 @@ impl Reader<'_> {
     /// §3.1: `<name attributes>` or `<name attributes/>`.
     fn start_tag(&mut self) -> Result<(), Stop> {
         self.count_node()?;
-        if self.open.len() >= self.limits.depth as usize {
+        if self.document.open.len() >= self.limits.depth as usize {
             return self.wrong("elements nested deeper than the limit");
         }
         self.at += 1;
@@ -323,7 +321,7 @@ impl Reader<'_> {
         // Pushed first: what an error leaves of it can still be selected.
         self.document.elements.push(Element {
             name: Name { full, ..self.split(full) },
-            parent: self.open.last().copied().unwrap_or(index),
+            parent: self.document.open.last().copied().unwrap_or(index),
             end: index + 1,
             first_attribute,
             end_attribute: first_attribute,
@@ -331,7 +329,7 @@ impl Reader<'_> {
             end_text: first_text,
             text: Span { begin: text, end: text },
         });
-        self.open.push(index);
+        self.document.open.push(index);
         let empty = self.attributes(index)?;
         self.resolve(index);
         if empty {
@@ -458,7 +456,7 @@ impl Reader<'_> {
             return self.wrong("a malformed end tag");
         }
         self.at += 1;
-        let Some(&index) = self.open.last() else { return Ok(()) };
+        let Some(&index) = self.document.open.last() else { return Ok(()) };
         let element = &self.document.elements[index as usize];
         if element.name.full.of(self.text) != name.of(self.text) {
             return Err(Stop::Wrong("an end tag that fits no start tag", begin));
@@ -469,7 +467,7 @@ impl Reader<'_> {
 
     /// Closes the innermost open element.
     fn close(&mut self) {
-        let Some(index) = self.open.pop() else { return };
+        let Some(index) = self.document.open.pop() else { return };
         let document = &mut *self.document;
         let end = document.elements.len() as u32;
         let element = &mut document.elements[index as usize];
@@ -481,7 +479,7 @@ impl Reader<'_> {
 
     /// Closes what an error or the text's end left open.
     fn close_all(&mut self) {
-        while let Some(&index) = self.open.last() {
+        while let Some(&index) = self.document.open.last() {
             self.resolve(index);
             self.close();
         }
