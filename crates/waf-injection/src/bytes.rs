@@ -62,7 +62,7 @@ fn all(text: &[u8], fill: u8, passes: impl Fn(u64) -> bool) -> bool {
 #[inline]
 pub(crate) fn is_alphanumeric(text: &[u8]) -> bool {
     all(text, b'0', |bytes| {
-        let letters = in_range(bytes | 0x20 * ONES, b'a', b'z');
+        let letters = in_range(bytes | (0x20 * ONES), b'a', b'z');
         letters | in_range(bytes, b'0', b'9') == HIGH
     })
 }
@@ -75,6 +75,25 @@ pub(crate) fn lacks_tag_and_value(text: &[u8]) -> bool {
         let differ = (bytes | ONES) ^ (b'=' as u64 * ONES);
         differ.wrapping_sub(ONES) & !differ & HIGH == 0
     })
+}
+
+/// Which of some bytes, none of them NUL, occur in a text.
+#[inline]
+pub(crate) fn occur<const N: usize>(text: &[u8], bytes: [u8; N]) -> [bool; N] {
+    let mut found = [0; N];
+    let mut look = |eight: u64| {
+        for (found, byte) in found.iter_mut().zip(bytes) {
+            let differ = eight ^ (u64::from(byte) * ONES);
+            *found |= differ.wrapping_sub(ONES) & !differ & HIGH;
+        }
+    };
+    let mut rest = text;
+    while let Some((eight, behind)) = rest.split_first_chunk::<8>() {
+        look(u64::from_le_bytes(*eight));
+        rest = behind;
+    }
+    look(load(rest));
+    found.map(|found| found != 0)
 }
 
 #[cfg(test)]
@@ -111,6 +130,7 @@ mod tests {
                     text[at] = byte;
                     assert_eq!(is_alphanumeric(&text), byte.is_ascii_alphanumeric());
                     assert_eq!(lacks_tag_and_value(&text), !matches!(byte, b'<' | b'='));
+                    assert_eq!(occur(&text, *b"'b"), [byte == b'\'', byte == b'b']);
                 }
             }
         }

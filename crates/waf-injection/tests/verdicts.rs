@@ -133,11 +133,11 @@ fn no_attacks_on_pages() {
 
 #[test]
 fn any_byte_anywhere() {
-    // Every value of up to two bytes, and those behind beginnings that lead into the states.
+    // Behind beginnings that lead into the states, two bytes; the second one that matters.
     for start in ["", "'", "1 or ", "$a", "q'", "0x", "1e", "<a ", "<!-", "<a b=", "<%", "&#", "<a href=&#x"]
     {
         for a in 0..=255u8 {
-            for b in 0..=255u8 {
+            for &b in b"\0 \n!\"#$%&'()*-./09:;<=>?@N[\\]`aex{|}~\xa0\xff" {
                 let mut value = start.as_bytes().to_vec();
                 value.extend([a, b]);
                 let _ = sqli(&value);

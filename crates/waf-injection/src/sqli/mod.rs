@@ -13,6 +13,8 @@ use lexer::{Dialect, Lexer};
 use memchr::memmem;
 use plain::Plain;
 
+use crate::bytes::occur;
+
 /// What a value's tokens spell when it is an injection of SQL: up to five letters, one for
 /// the kind of each token: `k` keyword, `U` union, `B` group or order, `E` expression
 /// (`SELECT`, `CASE`, …), `t` type, `f` function, `n` name, `1` number, `v` variable,
@@ -60,7 +62,7 @@ fn check(value: &[u8]) -> Option<Fingerprint> {
 
 /// Every context in turn; `unquoted` may be left out where it is known to be harmless.
 fn examine(value: &[u8], unquoted: bool) -> Option<Fingerprint> {
-    let (single, double) = quotes(value);
+    let [single, double] = occur(value, *b"'\"");
     let mut passes = Passes { value, single, double, skip_bare_exponent: false, bare_exponent: false };
     let found = passes.run(unquoted);
     if found.is_some() || !passes.bare_exponent {
@@ -69,16 +71,6 @@ fn examine(value: &[u8], unquoted: bool) -> Option<Fingerprint> {
     // libinjection 3.9.2 ends here; later versions read `1.e(` as MySQL does.
     passes.skip_bare_exponent = true;
     passes.run(true)
-}
-
-/// Whether single and double quotes occur.
-fn quotes(value: &[u8]) -> (bool, bool) {
-    let (mut single, mut double) = (false, false);
-    for &byte in value {
-        single |= byte == b'\'';
-        double |= byte == b'"';
-    }
-    (single, double)
 }
 
 struct Passes<'a> {

@@ -8,10 +8,10 @@
 //!   own kinds alone, and no fingerprint of an attack is made of tame kinds only: names,
 //!   numbers, operators, functions, `,`, `.`, `:` and `?`, and beside some of them variables
 //!   or strings ([`is_tame_mix`]).
-//! - Two names in a row that begin no phrase, and the second of which isn't called, stay the
-//!   first two tokens whatever follows: what folds them begins with an operator, a comma, a
-//!   dot or a parenthesis. No fingerprint begins with `nn`, nor with `sn` where the value
-//!   begins within a string. Only [`Kind::Evil`] makes an attack from wherever it stands.
+//! - A name, number, function, variable or string and then a name stay the first two tokens
+//!   whatever follows, unless they begin a phrase, or the name is one that a parenthesis makes
+//!   a function. No fingerprint begins with `nn`, `fn`, `sn`, `vn` or `1nn`: such a value is
+//!   settled ([`Lead`]). Only [`Kind::Evil`] makes an attack from wherever it stands.
 //!
 //! Tests hold both the claims about fingerprints and the whole against [`super::examine`].
 
@@ -19,7 +19,7 @@ use super::kind::{Kind, TEXT_MAX, set, traits};
 use super::lexer::{DIGIT, IN_VARIABLE, IN_WORD, SPLITS_WORD};
 use super::lexer::{class_of, read_number, span, string_end};
 use super::words;
-use crate::bytes::is_alphanumeric;
+use crate::bytes::{is_alphanumeric, occur};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Plain {
@@ -42,7 +42,8 @@ enum Role {
     Number,
     /// An operator, whatever stands beside it.
     Sign,
-    /// `,`, `?`.
+    Comma,
+    /// `?`, `:`, which may begin an operator.
     Punctuation,
     /// `&`, `|`, `-`: an operator, unless it stands twice.
     Twin,
@@ -62,7 +63,7 @@ enum Scan {
         /// Whether quotes occurred.
         quotes: bool,
     },
-    /// Harmless by the first two, unless something evil follows.
+    /// Harmless by the first of them, unless something evil follows.
     Settled,
     Unknown,
 }
@@ -79,7 +80,7 @@ pub(super) fn is_single(value: &[u8]) -> bool {
 }
 
 pub(super) fn check(value: &[u8]) -> Plain {
-    let scan = scan(value, 0, 0, 0);
+    let scan = scan(value, 0, 0, Lead::Start);
     match scan {
         Scan::Tame { quotes: false } => return Plain::Harmless,
         Scan::Unknown => return Plain::Unknown,
@@ -100,7 +101,7 @@ fn is_tame_within(value: &[u8], quote: u8, marks: &Marks) -> bool {
         // A single token.
         return true;
     };
-    match scan(value, end + 1, Kind::String.bit(), 1) {
+    match scan(value, end + 1, Kind::String.bit(), Lead::String) {
         Scan::Tame { .. } => true,
         Scan::Settled => !marks.may_be_evil,
         Scan::Unknown => false,
@@ -117,27 +118,143 @@ struct Marks {
 
 impl Marks {
     fn of(value: &[u8]) -> Marks {
-        let (mut single, mut double, mut star, mut tick) = (false, false, false, false);
-        for &byte in value {
-            single |= byte == b'\'';
-            double |= byte == b'"';
-            star |= byte == b'*';
-            tick |= byte == b'`';
-        }
+        let [single, double, star, tick] = occur(value, *b"'\"*`");
         Marks { single, double, may_be_evil: star || tick }
     }
 }
 
-/// More tokens than settle anything: one that is no name stands among the first.
-const UNSETTLED: u32 = 1 << 16;
+/// The tokens read so far, folded: what they begin with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lead {
+    Start,
+    Name,
+    Function,
+    Variable,
+    String,
+    Number,
+    NumberName,
+    /// The first token, and an operator that will fold with what follows.
+    NameOperator,
+    VariableOperator,
+    NumberOperator,
+    NameComma,
+    VariableComma,
+    StringComma,
+    NumberComma,
+    /// No fingerprint begins so.
+    Settled,
+    /// Something else.
+    Other,
+}
 
-/// Reads the tokens from `at` on until one is not tame. `seen` are the kinds before, and
-/// `settled` how many of them stay.
-fn scan(value: &[u8], mut at: usize, mut seen: u32, mut settled: u32) -> Scan {
+/// A token, as far as it matters to [`Lead`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Name,
+    /// A name that a parenthesis makes a function.
+    Callable,
+    /// A name that may begin a phrase.
+    Phrase,
+    Function,
+    Operator,
+    Comma,
+    Number,
+    Variable,
+    String,
+    Other,
+}
+
+impl Lead {
+    /// As `fold` does with what comes next.
+    const fn then(self, next: Next) -> Lead {
+        let name = matches!(next, Next::Name | Next::Callable | Next::Phrase);
+        let operand = name || matches!(next, Next::Number);
+        let item = operand || matches!(next, Next::Variable | Next::String);
+        match (self, next) {
+            (Lead::Start, Next::Name | Next::Callable) => Lead::Name,
+            (Lead::Start, Next::Function) => Lead::Function,
+            (Lead::Start, Next::Variable) => Lead::Variable,
+            (Lead::Start, Next::String) => Lead::String,
+            (Lead::Start, Next::Number) => Lead::Number,
+            (Lead::Number, Next::Name) => Lead::NumberName,
+            (Lead::Name | Lead::Function | Lead::Variable | Lead::String | Lead::NumberName, Next::Name) => {
+                Lead::Settled
+            }
+            (Lead::String, Next::String) => Lead::String,
+            (Lead::Name, Next::Operator) => Lead::NameOperator,
+            (Lead::Variable, Next::Operator) => Lead::VariableOperator,
+            (Lead::Number, Next::Operator) => Lead::NumberOperator,
+            (Lead::Name, Next::Comma) => Lead::NameComma,
+            (Lead::Variable, Next::Comma) => Lead::VariableComma,
+            (Lead::String, Next::Comma) => Lead::StringComma,
+            (Lead::Number, Next::Comma) => Lead::NumberComma,
+            (Lead::NameOperator, _) if operand => Lead::Name,
+            (Lead::NumberOperator, _) if operand => Lead::Number,
+            (Lead::VariableOperator, _) if operand || matches!(next, Next::Variable) => Lead::Variable,
+            (Lead::NameComma, _) if item => Lead::Name,
+            (Lead::VariableComma, _) if item => Lead::Variable,
+            (Lead::StringComma, _) if item => Lead::String,
+            (Lead::NumberComma, _) if item => Lead::Number,
+            _ => Lead::Other,
+        }
+    }
+}
+
+const LEADS: [Lead; 16] = [
+    Lead::Start,
+    Lead::Name,
+    Lead::Function,
+    Lead::Variable,
+    Lead::String,
+    Lead::Number,
+    Lead::NumberName,
+    Lead::NameOperator,
+    Lead::VariableOperator,
+    Lead::NumberOperator,
+    Lead::NameComma,
+    Lead::VariableComma,
+    Lead::StringComma,
+    Lead::NumberComma,
+    Lead::Settled,
+    Lead::Other,
+];
+
+const NEXTS: [Next; 10] = [
+    Next::Name,
+    Next::Callable,
+    Next::Phrase,
+    Next::Function,
+    Next::Operator,
+    Next::Comma,
+    Next::Number,
+    Next::Variable,
+    Next::String,
+    Next::Other,
+];
+
+/// [`Lead::then`], by both.
+static THEN: [[Lead; 10]; 16] = {
+    let mut then = [[Lead::Other; 10]; 16];
+    let mut lead = 0;
+    while lead < 16 {
+        assert!(LEADS[lead] as usize == lead);
+        let mut next = 0;
+        while next < 10 {
+            assert!(NEXTS[next] as usize == next);
+            then[lead][next] = LEADS[lead].then(NEXTS[next]);
+            next += 1;
+        }
+        lead += 1;
+    }
+    then
+};
+
+/// Reads the tokens from `at` on until one is not tame. `seen` are the kinds before.
+fn scan(value: &[u8], mut at: usize, mut seen: u32, mut lead: Lead) -> Scan {
     let mut words = 0;
     let mut quotes = false;
     while let Some(&byte) = value.get(at) {
-        match ROLES[byte as usize] {
+        let next = match ROLES[byte as usize] {
             Role::White => {
                 at += 1;
                 continue;
@@ -148,20 +265,18 @@ fn scan(value: &[u8], mut at: usize, mut seen: u32, mut settled: u32) -> Scan {
                 };
                 at = end;
                 words += 1;
-                let word = words::word(id);
-                seen |= word.kind.bit();
-                if word.traits & traits::TAME == 0 || words > WORDS_MAX {
+                if words > WORDS_MAX {
                     return Scan::Unknown;
                 }
-                let name = matches!(word.kind, Kind::Bareword | Kind::None);
-                if name && word.traits & traits::PHRASE == 0 {
-                    settled += 1;
-                    if settled == 2 && word.traits & traits::CALLABLE == 0 {
-                        return Scan::Settled;
+                if id == 0 {
+                    Next::Name
+                } else {
+                    let word = words::word(id);
+                    if word.traits & traits::TAME == 0 {
+                        return Scan::Unknown;
                     }
-                    if settled < 2 {
-                        continue;
-                    }
+                    seen |= word.kind.bit();
+                    next_of_word(word)
                 }
             }
             Role::Number => {
@@ -171,12 +286,23 @@ fn scan(value: &[u8], mut at: usize, mut seen: u32, mut settled: u32) -> Scan {
                 }
                 at = end;
                 seen |= Kind::Number.bit();
+                // A lone dot is here too.
+                if byte == b'.' { Next::Other } else { Next::Number }
             }
             Role::Sign => {
                 at += 1;
                 seen |= Kind::Operator.bit();
+                next_of_sign(value, at)
             }
-            Role::Punctuation => at += 1,
+            Role::Comma => {
+                at += 1;
+                Next::Comma
+            }
+            Role::Punctuation => {
+                at += 1;
+                seen |= Kind::Operator.bit();
+                Next::Other
+            }
             Role::Twin => {
                 at += 1;
                 // Also `u&'…'`.
@@ -184,6 +310,7 @@ fn scan(value: &[u8], mut at: usize, mut seen: u32, mut settled: u32) -> Scan {
                     return Scan::Unknown;
                 }
                 seen |= Kind::Operator.bit();
+                next_of_sign(value, at)
             }
             Role::Slash => {
                 at += 1;
@@ -191,30 +318,53 @@ fn scan(value: &[u8], mut at: usize, mut seen: u32, mut settled: u32) -> Scan {
                     return Scan::Unknown;
                 }
                 seen |= Kind::Operator.bit();
+                next_of_sign(value, at)
             }
             Role::At => {
-                at += 1;
-                if matches!(value.get(at), Some(b'@' | b'`' | b'\'' | b'"')) {
+                let Some(end) = variable_end(value, at) else {
                     return Scan::Unknown;
-                }
-                at += span(&value[at..], IN_VARIABLE);
+                };
+                at = end;
                 seen |= Kind::Variable.bit();
+                Next::Variable
             }
             Role::Quote => {
                 quotes = true;
                 seen |= Kind::String.bit();
-                at = string_end(value, at + 1, byte).map_or(value.len(), |end| end + 1);
+                at = behind_string(value, at);
+                Next::String
             }
             // MySQL reads a comment, and nothing else where it begins the only line.
-            Role::Hash if at == 0 && !value.contains(&b'\n') => {
+            Role::Hash if at == 0 && is_one_line(value) => {
                 at += 1;
                 seen |= Kind::Operator.bit();
+                Next::Other
             }
             Role::Hash | Role::Other => return Scan::Unknown,
+        };
+        lead = THEN[lead as usize][next as usize];
+        if lead == Lead::Settled {
+            return Scan::Settled;
         }
-        settled = UNSETTLED;
     }
     if is_tame_mix(seen) { Scan::Tame { quotes } } else { Scan::Unknown }
+}
+
+fn next_of_word(word: &words::Word) -> Next {
+    match word.kind {
+        Kind::Operator => Next::Operator,
+        Kind::Function if word.traits & traits::PHRASE == 0 => Next::Function,
+        Kind::Function => Next::Other,
+        _ if word.traits & (traits::PHRASE | traits::CALLABLE) == 0 => Next::Name,
+        _ if word.traits & traits::PHRASE == 0 => Next::Callable,
+        _ => Next::Phrase,
+    }
+}
+
+/// An operator of one byte before `at`, or part of a longer one.
+fn next_of_sign(value: &[u8], at: usize) -> Next {
+    let next = value.get(at).map_or(Role::White, |&byte| ROLES[byte as usize]);
+    if matches!(next, Role::White | Role::Word | Role::Number) { Next::Operator } else { Next::Other }
 }
 
 /// Whether no fingerprint is made of these kinds, all of them tame, variables or strings.
@@ -278,13 +428,33 @@ fn may_split(word: &[u8]) -> bool {
 fn number_end(value: &[u8], at: usize) -> (usize, bool) {
     let end = at + 1 + span(&value[at + 1..], DIGIT);
     match value.get(end) {
-        Some(&byte) if class_of(byte) & IN_WORD != 0 => {
+        Some(b'.' | b'b' | b'B' | b'd'..=b'f' | b'D'..=b'F' | b'x' | b'X') => {
             let (_, end, bare_exponent) = read_number(value, at);
             (end, bare_exponent)
         }
-        // A dot is here too: with digits behind it a number, else a dot.
+        // A lone dot is here too.
         _ => (end, false),
     }
+}
+
+/// Where the variable ends that begins here; nothing where it is quoted.
+#[inline(never)]
+fn variable_end(value: &[u8], at: usize) -> Option<usize> {
+    let name = &value[at + 1..];
+    if matches!(name.first(), Some(b'@' | b'`' | b'\'' | b'"')) {
+        return None;
+    }
+    Some(at + 1 + span(name, IN_VARIABLE))
+}
+
+#[inline(never)]
+fn behind_string(value: &[u8], at: usize) -> usize {
+    string_end(value, at + 1, value[at]).map_or(value.len(), |end| end + 1)
+}
+
+#[inline(never)]
+fn is_one_line(value: &[u8]) -> bool {
+    !value.contains(&b'\n')
 }
 
 const fn roles() -> [Role; 256] {
@@ -295,8 +465,9 @@ const fn roles() -> [Role; 256] {
             0..=32 | 127 | 0xa0 => Role::White,
             b'a'..=b'z' | b'A'..=b'Z' | b'_' | 128.. => Role::Word,
             b'0'..=b'9' | b'.' => Role::Number,
-            b'!' | b'%' | b'*' | b'+' | b':' | b'<' | b'=' | b'>' | b'^' | b'~' => Role::Sign,
-            b',' | b'?' => Role::Punctuation,
+            b'!' | b'%' | b'*' | b'+' | b'<' | b'=' | b'>' | b'^' | b'~' => Role::Sign,
+            b',' => Role::Comma,
+            b'?' | b':' => Role::Punctuation,
             b'&' | b'|' | b'-' => Role::Twin,
             b'/' => Role::Slash,
             b'@' => Role::At,
@@ -356,7 +527,7 @@ mod tests {
                 .fold(0, |seen, kind| seen | bit(kind));
             assert!(!is_tame_mix(seen), "{}", fingerprint.escape_ascii());
         }
-        for settled in [&b"NN"[..], b"SN"] {
+        for settled in [&b"NN"[..], b"FN", b"SN", b"VN", b"1NN"] {
             assert!(!fingerprints::all().any(|text| text.starts_with(settled)));
         }
         assert!(!fingerprints::all().any(|text| text.len() == 1 && text != b"X"));
