@@ -24,14 +24,13 @@ pub(crate) struct Chain {
     pub(crate) always: bool,
     /// The same of the last transformation alone.
     pub(crate) last_triggers: ByteSet,
-    /// How many transformations there are.
-    pub(crate) len: u16,
 }
 
 /// All chains of an engine.
 #[derive(Debug)]
 pub(crate) struct Chains {
     all: Vec<Chain>,
+    beginnings: Vec<Box<[ChainId]>>,
     known: FxHashMap<(ChainId, Transformation), ChainId>,
     unicode: Option<Arc<UnicodeMap>>,
 }
@@ -39,8 +38,8 @@ pub(crate) struct Chains {
 impl Chains {
     pub(crate) fn new(unicode: Option<Arc<UnicodeMap>>) -> Self {
         // The empty chain's own entry is never looked at.
-        let none = Chain { before: ChainId::NONE, last: Transformation::Length, triggers: ByteSet::EMPTY, always: false, last_triggers: ByteSet::EMPTY, len: 0 };
-        Self { all: vec![none], known: FxHashMap::default(), unicode }
+        let none = Chain { before: ChainId::NONE, last: Transformation::Length, triggers: ByteSet::EMPTY, always: false, last_triggers: ByteSet::EMPTY };
+        Self { all: vec![none], beginnings: vec![Box::default()], known: FxHashMap::default(), unicode }
     }
 
     #[inline]
@@ -56,20 +55,19 @@ impl Chains {
             }
             let id = ChainId(self.all.len() as u16);
             let triggers = self.get(before).triggers.union(&last.triggers());
-            let len = self.get(before).len + 1;
             let last_triggers = last.triggers();
-            self.all.push(Chain { before, last, triggers, always: triggers == ByteSet::ALL, last_triggers, len });
+            self.all.push(Chain { before, last, triggers, always: triggers == ByteSet::ALL, last_triggers });
+            let mut beginnings = self.beginnings[before.0 as usize].to_vec();
+            beginnings.push(id);
+            self.beginnings.push(beginnings.into());
             self.known.insert((before, last), id);
             id
         })
     }
 
-    /// The beginning of a chain that has so many transformations.
-    pub(crate) fn beginning(&self, mut id: ChainId, len: u16) -> ChainId {
-        while self.get(id).len > len {
-            id = self.get(id).before;
-        }
-        id
+    /// The chains that a chain begins with, shortest first, itself last.
+    pub(crate) fn beginnings(&self, id: ChainId) -> &[ChainId] {
+        &self.beginnings[id.0 as usize]
     }
 
     /// The transformations of a chain, in order.

@@ -62,7 +62,7 @@ fn first(
         return;
     }
     let select = name.map_or(Select::All, |name| Select::Name(name.into()));
-    let target = Target { variable, source: crate::program::Source::Live, select, count: false };
+    let target = Target { variable, source: crate::program::Source::Live, select, count: false, narrowed: false };
     let mut live = Vec::new();
     members(engine, state, outside, &target, &mut live);
     if let Some(entry) = live.first() {
@@ -86,7 +86,7 @@ fn find(engine: &Engine, state: &mut State, outside: &mut Outside, variable: Var
         }
         _ => Select::Regex(index),
     };
-    let target = Target { variable, source, select, count: false };
+    let target = Target { variable, source, select, count: false, narrowed: false };
     if let crate::program::Source::Lists(lists, part) = source {
         for list in lists.into_iter().filter(|&list| list != NO_LIST) {
             for at in 0..state.lists[list as usize].len() {

@@ -52,9 +52,19 @@ pub(crate) struct Watched {
     pub(crate) list: ListId,
     pub(crate) part: Part,
     /// By an entry of any name that is not below.
-    pub(crate) steps: Vec<u64>,
+    pub(crate) steps: Lookers,
     /// By an entry of this name, in lower case.
-    pub(crate) named: FxHashMap<Box<[u8]>, Vec<u64>>,
+    pub(crate) named: FxHashMap<Box<[u8]>, Lookers>,
+    /// The length of the longest of those names.
+    pub(crate) longest: usize,
+}
+
+/// Steps that look at something.
+#[derive(Debug)]
+pub(crate) struct Lookers {
+    pub(crate) steps: Vec<u64>,
+    /// Tells them from others of the filter.
+    pub(crate) number: u32,
 }
 
 /// One step that is filtered.
@@ -132,18 +142,27 @@ impl Filter {
             names[at].1.extend(look.only.iter().chain(&look.not).cloned());
         }
         for ((list, part), names) in names {
-            let blank = || vec![0; words];
-            let named = names.into_iter().map(|name| (name, blank())).collect();
-            let mut watched = Watched { list, part, steps: blank(), named };
+            let mut number = self.watched.iter().map(|w| w.named.len() as u32 + 1).sum::<u32>();
+            let mut blank = || {
+                number += 1;
+                Lookers { steps: vec![0; words], number }
+            };
+            let longest = names.iter().map(|name| name.len()).max().unwrap_or(0);
+            let steps = blank();
+            let mut named: FxHashMap<Box<[u8]>, Lookers> = FxHashMap::default();
+            for name in names {
+                named.entry(name).or_insert_with(&mut blank);
+            }
+            let mut watched = Watched { list, part, steps, named, longest };
             for one in filtered {
                 for look in one.looks.iter().filter(|look| look.list == list && look.part == part) {
                     if look.only.is_none() {
-                        set(&mut watched.steps, one.step);
+                        set(&mut watched.steps.steps, one.step);
                     }
                     for (name, steps) in &mut watched.named {
                         let looks = look.only.as_ref().is_none_or(|only| only == name) && !look.not.contains(name);
                         if looks {
-                            set(steps, one.step);
+                            set(&mut steps.steps, one.step);
                         }
                     }
                 }
@@ -152,17 +171,21 @@ impl Filter {
         }
     }
 
-    /// Appends to `out` the steps whose needs a text meets, as far as can be told before
-    /// it is transformed.
-    pub(crate) fn candidates(&self, text: &[u8], bytes: &ByteSet, out: &mut Vec<u64>) {
+    /// Appends to `out` those of the steps asked for whose needs a text meets, as far as
+    /// can be told before it is transformed; true where what [`Self::grams`] says of it
+    /// stands behind them.
+    pub(crate) fn candidates(&self, text: &[u8], bytes: &ByteSet, asked: &[u64], out: &mut Vec<u64>) -> bool {
         match self.words {
-            1 => self.fixed::<1>(text, bytes, out),
-            2 => self.fixed::<2>(text, bytes, out),
-            3 => self.fixed::<3>(text, bytes, out),
-            4 => self.fixed::<4>(text, bytes, out),
-            5 => self.fixed::<5>(text, bytes, out),
-            6 => self.fixed::<6>(text, bytes, out),
-            words => (0..words).for_each(|word| out.push(self.one_word(bytes, text.len(), word))),
+            1 => self.fixed::<1>(text, bytes, asked, out),
+            2 => self.fixed::<2>(text, bytes, asked, out),
+            3 => self.fixed::<3>(text, bytes, asked, out),
+            4 => self.fixed::<4>(text, bytes, asked, out),
+            5 => self.fixed::<5>(text, bytes, asked, out),
+            6 => self.fixed::<6>(text, bytes, asked, out),
+            words => {
+                (0..words).for_each(|word| out.push(self.one_word(bytes, text.len(), word) & asked[word]));
+                false
+            }
         }
     }
 
@@ -197,9 +220,14 @@ impl Filter {
     }
 
     /// The same with the number of words known to the compiler.
-    fn fixed<const WORDS: usize>(&self, text: &[u8], bytes: &ByteSet, out: &mut Vec<u64>) {
+    fn fixed<const WORDS: usize>(&self, text: &[u8], bytes: &ByteSet, asked: &[u64], out: &mut Vec<u64>) -> bool {
+        let mut all = [0; WORDS];
+        for ((all, length), asked) in all.iter_mut().zip(&self.lengths[text.len().min(LENGTHS - 1) * WORDS..]).zip(asked) {
+            *all = length & asked;
+        }
         if text.is_empty() {
-            return out.extend_from_slice(&self.lengths[..WORDS]);
+            out.extend_from_slice(&all);
+            return false;
         }
         let mut united = [[0u64; WORDS]; SETS];
         let mut disturbed = [0u64; WORDS];
@@ -223,21 +251,23 @@ impl Filter {
                 }
             }
         }
-        let mut all = [0; WORDS];
-        all.copy_from_slice(&self.lengths[text.len().min(LENGTHS - 1) * WORDS..][..WORDS]);
         for row in &united {
             for (all, row) in all.iter_mut().zip(row) {
                 *all &= row;
             }
         }
         let calm = all.iter().zip(&disturbed).zip(&self.gramless).any(|((all, d), g)| all & !d & !g != 0);
-        if calm {
-            let grams = self.grams_of::<WORDS>(text);
-            for ((all, grams), disturbed) in all.iter_mut().zip(grams).zip(disturbed) {
-                *all &= grams | disturbed;
-            }
+        if !calm {
+            out.extend_from_slice(&all);
+            return false;
+        }
+        let grams = self.grams_of::<WORDS>(text);
+        for ((all, grams), disturbed) in all.iter_mut().zip(grams).zip(disturbed) {
+            *all &= grams | disturbed;
         }
         out.extend_from_slice(&all);
+        out.extend_from_slice(&grams);
+        true
     }
 
     fn one_word(&self, bytes: &ByteSet, len: usize, word: usize) -> u64 {

@@ -57,6 +57,7 @@ pub(crate) fn fixed(operator: &Operator, value: &[u8]) -> Option<Found> {
         }
         Operator::UrlEncoding => part(text::invalid_url_encoding(value).is_some()),
         Operator::Utf8Encoding => part(text::invalid_utf8(value).is_some()),
+        Operator::Schema(schema) => part(schema.check(value).is_some()),
         Operator::Unconditional => part(true),
         Operator::Never => None,
         _ => None,

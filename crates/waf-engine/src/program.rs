@@ -95,6 +95,8 @@ pub(crate) struct Target {
     pub(crate) source: Source,
     pub(crate) select: Select,
     pub(crate) count: bool,
+    /// Some exclusion of the rule means this target.
+    pub(crate) narrowed: bool,
 }
 
 /// A list of entries: a variable's number, or one beyond for an XPath's results.
@@ -150,6 +152,8 @@ pub(crate) enum Operator {
     Utf8Encoding,
     /// An expression's index, and what its finds must pass.
     Verify(u32, Verify),
+    /// What is not as this JSON schema says.
+    Schema(Arc<waf_text::schema::Schema>),
     Unconditional,
     Never,
 }

@@ -30,6 +30,8 @@ pub(crate) struct Keep<'s> {
     pub(crate) arguments: V,
     /// Bytes of names and values.
     pub(crate) size: u64,
+    /// Bytes of values and of the heads of parts, but not of files.
+    pub(crate) plain: u64,
     /// Contents of files are looked at by some rule.
     pub(crate) contents: bool,
 }
@@ -37,6 +39,7 @@ pub(crate) struct Keep<'s> {
 impl Sink for Keep<'_> {
     fn arg(&mut self, name: &[u8], value: &[u8]) -> Result<(), Full> {
         self.size += (name.len() + value.len()) as u64;
+        self.plain += value.len() as u64;
         if self.state.add(self.arguments, name, value) { Ok(()) } else { Err(Full) }
     }
 
@@ -55,6 +58,7 @@ impl Sink for Keep<'_> {
     }
 
     fn part_header(&mut self, part: &[u8], line: &[u8]) -> Result<(), Full> {
+        self.plain += line.len() as u64;
         if self.state.add(V::MultipartPartHeaders, part, line) { Ok(()) } else { Err(Full) }
     }
 
@@ -86,7 +90,7 @@ pub(crate) fn head(program: &Program, state: &mut State, outside: &mut Outside, 
     // Last, so that too many of them hide nothing else.
     let query = head.query().unwrap_or_default();
     let mut scratch = std::mem::take(&mut state.body);
-    let mut keep = Keep { state, arguments: V::ArgsGet, size: 0, contents: false };
+    let mut keep = Keep { state, arguments: V::ArgsGet, size: 0, plain: 0, contents: false };
     let form = waf_body::urlencoded(query, outside.argument_separator, &mut keep, &mut scratch);
     outside.args_size += keep.size;
     state.body = scratch;
@@ -143,7 +147,7 @@ fn headers(program: &Program, state: &mut State, outside: &mut Outside, head: &R
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => state.set(V::ServerName, head.host()),
             6 if name.eq_ignore_ascii_case(b"cookie") => {
-                let mut keep = Keep { state, arguments: V::RequestCookies, size: 0, contents: false };
+                let mut keep = Keep { state, arguments: V::RequestCookies, size: 0, plain: 0, contents: false };
                 waf_body::cookies(value, &mut keep);
             }
             12 if name.eq_ignore_ascii_case(b"content-type") => content_type(state, outside, value),
@@ -251,7 +255,7 @@ pub(crate) fn body(
         read.error = Some(format!("SecArgumentsLimit: more than the {most} names and values that are looked at"));
     }
     if let Some(limit) = outside.no_files_limit
-        && body.len() as u64 - outside.files_size.min(body.len() as u64) > limit
+        && outside.no_files_size > limit
         && read.error.is_none()
     {
         read.error = Some("Request body excluding files is bigger than the maximum expected.".to_owned());
@@ -280,7 +284,7 @@ fn with(
 ) -> Option<String> {
     let contents = program.used[V::FilesTmpContent as usize];
     let separator = outside.argument_separator;
-    let mut keep = Keep { state, arguments: V::ArgsPost, size: 0, contents };
+    let mut keep = Keep { state, arguments: V::ArgsPost, size: 0, plain: 0, contents };
     let mut said = None;
     let mut invalid = false;
     let result = match processor {
@@ -313,8 +317,10 @@ fn with(
         }
         Processor::Raw => Ok(()),
     };
-    let size = keep.size;
+    let (size, plain) = (keep.size, keep.plain);
     outside.args_size += size;
+    // As v3 counts: of a multipart body neither files nor what lies between parts.
+    outside.no_files_size = if said.is_some() { plain } else { body.len() as u64 };
     if processor == Processor::UrlEncoded {
         // What the query's encoding was stays said.
         if invalid {
@@ -322,7 +328,6 @@ fn with(
         }
     }
     if let Some(read) = said {
-        outside.files_size = read.files_size;
         multipart_flags(state, &read);
     }
     match result {
@@ -343,7 +348,7 @@ fn xml(
     let mut document = std::mem::take(&mut state.xml);
     let result = document.parse(body, complete, limits);
     if state.switches.xml_into_args != XmlIntoArgs::Off {
-        let mut keep = Keep { state, arguments: V::ArgsPost, size: 0, contents: false };
+        let mut keep = Keep { state, arguments: V::ArgsPost, size: 0, plain: 0, contents: false };
         // A full sink has said so in the budget.
         let _ = document.args(&mut keep, scratch);
         *size += keep.size;

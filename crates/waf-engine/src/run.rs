@@ -69,17 +69,20 @@ impl Run<'_> {
             for entry in 0..state.lists[watched.list as usize].len() {
                 let Entry { name, value } = state.lists[watched.list as usize][entry];
                 let text = if watched.part == Part::Name { name } else { value };
-                let known = state.texts.text(text).candidates;
-                let at = if known == 0 {
+                let (steps, number) = steps_of(watched, state.texts.get(name), &mut lower);
+                let known = state.texts.text(text);
+                let at = if known.candidates == 0 || known.asked != number {
                     let at = state.bits.len();
-                    let bytes = state.texts.text(text).bytes;
-                    filter.candidates(state.texts.get(text), &bytes, &mut state.bits);
-                    state.texts.set_candidates(text, at as u32 + 1);
+                    let bytes = known.bytes;
+                    let grams = filter.candidates(state.texts.get(text), &bytes, steps, &mut state.bits);
+                    state.texts.set_candidates(text, at as u32 + 1, number);
+                    if grams {
+                        state.texts.set_grams(text, (at + filter.words) as u32 + 1);
+                    }
                     at
                 } else {
-                    known as usize - 1
+                    known.candidates as usize - 1
                 };
-                let steps = steps_of(watched, state.texts.get(name), &mut lower);
                 for (word, (bits, steps)) in state.bits[at..].iter().zip(steps).enumerate() {
                     let mut both = bits & steps;
                     state.active[word] |= both;
@@ -199,7 +202,7 @@ impl Run<'_> {
     ) -> bool {
         let mut any = false;
         let plain = matches!(target.select, Select::All)
-            && test.excluded.is_empty()
+            && !target.narrowed
             && self.state.removed_targets.is_empty();
         for at in range {
             let candidate = self.state.candidates[at];
@@ -302,12 +305,15 @@ impl Run<'_> {
 
     /// Whether a value is not to be looked at: by the rule itself, or by a removal.
     fn left_out(&mut self, number: u32, test: &Test, target: &Target, name: TextId) -> bool {
-        let by_rule = test
+        let by_rule = target.narrowed && test
             .excluded
             .iter()
             .any(|excluded| leaves_out(excluded.variable, target.variable) && selects(self.program, self.state, excluded, name, false));
         if by_rule {
             return true;
+        }
+        if self.state.removed_targets.is_empty() {
+            return false;
         }
         for at in 0..self.state.removed_targets.len() {
             let removal = &self.program.removals[self.state.removed_targets[at] as usize];
@@ -346,8 +352,8 @@ impl Run<'_> {
         if !test.negated && !test.needs.allows(&self.state.texts.text(seen).bytes, self.state.texts.len_of(seen)) {
             return false;
         }
-        if seen != looked.value
-            && let Some(step) = self.filtered
+        if let Some(step) = self.filtered
+            && test.needs.grams.is_some()
             && !self.has_gram(step, seen)
         {
             return false;
@@ -360,10 +366,15 @@ impl Run<'_> {
         let mut seen = looked.value;
         let mut any = self.operator(index, link, test, looked, seen);
         let chains = &self.program.chains;
-        for len in 1..=chains.get(link.chain).len {
-            let next = self.state.texts.transformed(looked.value, chains.beginning(link.chain, len), chains);
+        for &beginning in chains.beginnings(link.chain) {
+            let next = self.state.texts.step(seen, beginning, chains);
             if next != seen {
                 seen = next;
+                if !test.negated
+                    && !test.needs.allows(&self.state.texts.text(seen).bytes, self.state.texts.len_of(seen))
+                {
+                    continue;
+                }
                 if let Some(step) = self.filtered
                     && !self.has_gram(step, seen)
                 {
@@ -632,7 +643,7 @@ fn is_removed(removed: Variable, looked: Variable, by_site: bool) -> bool {
 
 /// Whether an exclusion of one variable's members means another's: as in v3, an
 /// argument's exclusion means its name, too.
-fn leaves_out(excluded: Variable, looked: Variable) -> bool {
+pub(crate) fn leaves_out(excluded: Variable, looked: Variable) -> bool {
     excluded == looked || (excluded == Variable::Args && looked == Variable::ArgsNames)
 }
 
@@ -659,13 +670,15 @@ pub(crate) fn selects(
 }
 
 /// The steps that look at an entry of this name.
-fn steps_of<'w>(watched: &'w Watched, name: &[u8], lower: &mut Vec<u8>) -> &'w [u64] {
-    if watched.named.is_empty() {
-        return &watched.steps;
-    }
-    lower.clear();
-    lower.extend(name.iter().map(u8::to_ascii_lowercase));
-    watched.named.get(lower.as_slice()).map_or(&watched.steps, |steps| steps)
+fn steps_of<'w>(watched: &'w Watched, name: &[u8], lower: &mut Vec<u8>) -> (&'w [u64], u32) {
+    let steps = if watched.named.is_empty() || name.len() > watched.longest {
+        &watched.steps
+    } else {
+        lower.clear();
+        lower.extend(name.iter().map(u8::to_ascii_lowercase));
+        watched.named.get(lower.as_slice()).unwrap_or(&watched.steps)
+    };
+    (&steps.steps, steps.number)
 }
 
 impl Test {

@@ -24,6 +24,8 @@ pub(crate) struct Text {
     forms: u32,
     /// Where the candidates of the phase that runs are, plus one; 0 for not yet.
     pub(crate) candidates: u32,
+    /// For which steps those were asked.
+    pub(crate) asked: u32,
     /// The same of the steps of whose grams it has one.
     pub(crate) grams: u32,
 }
@@ -114,8 +116,10 @@ impl Texts {
         self.all[id.0 as usize].len as usize
     }
 
-    pub(crate) fn set_candidates(&mut self, id: TextId, at: u32) {
-        self.all[id.0 as usize].candidates = at;
+    pub(crate) fn set_candidates(&mut self, id: TextId, at: u32, asked: u32) {
+        let text = &mut self.all[id.0 as usize];
+        text.candidates = at;
+        text.asked = asked;
     }
 
     pub(crate) fn set_grams(&mut self, id: TextId, at: u32) {
@@ -153,7 +157,7 @@ impl Texts {
     fn push(&mut self, hash: u64, start: u32, len: u32) -> TextId {
         let id = self.all.len() as u32;
         let bytes = ByteSet::of(&self.memory[start as usize..]);
-        self.all.push(Text { start, len, bytes, forms: NONE, candidates: 0, grams: 0 });
+        self.all.push(Text { start, len, bytes, forms: NONE, candidates: 0, asked: 0, grams: 0 });
         let (memory, all) = (&self.memory, &self.all);
         self.table.insert_unique(hash, id, |&other| {
             let text = &all[other as usize];
@@ -173,24 +177,34 @@ impl Texts {
     }
 
     fn transform(&mut self, id: TextId, chain: ChainId, chains: &Chains) -> TextId {
+        let before = self.transformed(id, chains.get(chain).before, chains);
+        self.step(before, chain, chains)
+    }
+
+    /// What the last transformation of a chain makes of what those before it made.
+    #[inline]
+    pub(crate) fn step(&mut self, before: TextId, chain: ChainId, chains: &Chains) -> TextId {
         let link = chains.get(chain);
-        let before = self.transformed(id, link.before, chains);
         let text = &self.all[before.0 as usize];
         if link.last_triggers != ByteSet::ALL && !link.last_triggers.meets(&text.bytes) {
             return before;
         }
-        let mut form = text.forms;
+        self.form(before, link.last, chains)
+    }
+
+    fn form(&mut self, before: TextId, by: Transformation, chains: &Chains) -> TextId {
+        let mut form = self.all[before.0 as usize].forms;
         while form != NONE {
             let known = self.forms[form as usize];
-            if known.by == link.last {
+            if known.by == by {
                 return known.to;
             }
             form = known.next;
         }
-        let to = self.apply(before, link.last, chains);
+        let to = self.apply(before, by, chains);
         let next = self.all[before.0 as usize].forms;
         self.all[before.0 as usize].forms = self.forms.len() as u32;
-        self.forms.push(Form { by: link.last, to, next });
+        self.forms.push(Form { by, to, next });
         to
     }
 

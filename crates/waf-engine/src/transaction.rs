@@ -11,7 +11,7 @@ use base::events::RuleMatch;
 use edge_http::RequestHead;
 use std::net::IpAddr;
 use std::sync::Arc;
-use waf_lang::model::{AuditMode, EngineMode, PartsChange, Variable as V};
+use waf_lang::model::{self, AuditMode, EngineMode, PartsChange, Variable as V};
 
 /// Memory that a worker uses for one transaction after the other.
 #[derive(Debug, Default)]
@@ -83,8 +83,8 @@ pub(crate) struct Outside {
     /// `REQUEST_BODY` is set whatever reads the body.
     pub(crate) raw_body_always: bool,
     pub(crate) args_size: u64,
-    /// Bytes of uploaded files' contents.
-    pub(crate) files_size: u64,
+    /// Bytes of the body that `SecRequestBodyNoFilesLimit` counts.
+    pub(crate) no_files_size: u64,
     /// `SecRequestBodyNoFilesLimit`.
     pub(crate) no_files_limit: Option<u64>,
     pub(crate) content_type: Vec<u8>,
@@ -123,7 +123,7 @@ impl Default for Outside {
             argument_separator: b'&',
             raw_body_always: false,
             args_size: 0,
-            files_size: 0,
+            no_files_size: 0,
             no_files_limit: None,
             content_type: Vec::new(),
             grpc_encoding: Vec::new(),
@@ -160,7 +160,7 @@ impl Outside {
             buffer.shrink_to(256 << 10);
         }
         self.args_size = 0;
-        self.files_size = 0;
+        self.no_files_size = 0;
         self.spent_us = 0;
         self.running = None;
         self.matches.clear();
@@ -268,7 +268,8 @@ impl Transaction {
             && switches.request_body_access
             && (switches.request_processor.is_some()
                 || switches.force_request_body
-                || self.engine.directives.request_body_access == Some(true))
+                || self.engine.directives.request_body_access == Some(true)
+                || self.engine.directives.request_body_limit_action == Some(model::BeyondLimit::Reject))
     }
 
     /// How much of the body is looked at, bytes.

@@ -200,6 +200,11 @@ impl<'a> Lowering<'a> {
                 if target.exclude { excluded.push(lowered) } else { targets.push(lowered) }
             }
         }
+        for target in &mut targets {
+            let target: &mut Target = target;
+            target.narrowed =
+                excluded.iter().any(|one: &Target| crate::run::leaves_out(one.variable, target.variable));
+        }
         let (operator, needs) = self.operator(&test.operator, &link.at);
         Test { targets, excluded, negated: test.negated, operator, written: test.written.clone(), needs }
     }
@@ -228,7 +233,7 @@ impl<'a> Lowering<'a> {
                 Select::All
             }
         };
-        Some(Target { variable, source, select, count: target.count })
+        Some(Target { variable, source, select, count: target.count, narrowed: false })
     }
 
     fn xpath(&mut self, path: &str, link: &model::Link) -> Option<u16> {
@@ -334,6 +339,7 @@ impl<'a> Lowering<'a> {
             O::VerifyCpf(text) => self.verify(Verify::Cpf, text, at),
             O::VerifySvnr(text) => self.verify(Verify::Svnr, text, at),
             O::ValidateNid(nid, text) => self.verify(Verify::Nid(*nid), text, at),
+            O::ValidateSchema(schema) => (Operator::Schema(Arc::clone(schema)), nothing()),
             O::Unconditional => (Operator::Unconditional, nothing()),
             O::Never => (Operator::Never, nothing()),
         }
@@ -491,6 +497,7 @@ impl<'a> Lowering<'a> {
                 source: Source::Live,
                 select: Select::Name(arg.as_bytes().into()),
                 count: false,
+                narrowed: false,
             });
             self.program.removals.push(Removal { rules: bits.into_boxed_slice(), target, exact_case: true });
         }

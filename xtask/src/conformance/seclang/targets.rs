@@ -63,7 +63,7 @@ pub(super) fn log(matches: &[RuleMatch]) -> String {
         .filter(|one| one.rule >= FIRST_ID)
         .map(|one| {
             format!(
-                "Target value: \"{}\" (Variable: {})\n",
+                " Target value: \"{}\" (Variable: {})\n",
                 one.transformed,
                 one.variable.trim_start_matches('&')
             )
