@@ -33,7 +33,7 @@ pub struct Reference {
 pub enum Kind {
     /// Another rule file: it may name more.
     Rules,
-    /// Phrases, networks, a unicode map.
+    /// Phrases, networks, a unicode map, a JSON schema.
     Data,
 }
 
@@ -77,7 +77,8 @@ pub(crate) fn unicode_map_name<S: AsRef<str>>(words: impl Iterator<Item = S>) ->
 fn data_files(operator: &[u8]) -> Vec<String> {
     let text = operator.trim_ascii_start();
     let text = text.strip_prefix(b"!").unwrap_or(text).trim_ascii_start();
-    const NAMES: [&[u8]; 4] = [b"@pmfromfile", b"@pmf", b"@ipmatchfromfile", b"@ipmatchf"];
+    const NAMES: [&[u8]; 5] =
+        [b"@pmfromfile", b"@pmf", b"@ipmatchfromfile", b"@ipmatchf", b"@validateschema"];
     for name in NAMES {
         if starts_with_ignore_case(text, name) && text.get(name.len()).is_some_and(u8::is_ascii_whitespace) {
             return data_names(&text[name.len()..]);
@@ -244,7 +245,8 @@ mod tests {
     fn what_a_file_names() {
         let text = b"Include rules/*.conf\n# Include no.conf\nIncludeOptional \"../x y.conf\"\n\
             SecUnicodeMapFile unicode.mapping 20127\nSecRule ARGS \"!@pmFromFile a.data b.data\" \\\n \"id:1\"\n\
-            SecRule ARGS \"@ipMatchF /etc/ip.data\" \"id:2\"\nSecRule ARGS \"@pm a.data\" \"id:3\"";
+            SecRule ARGS \"@ipMatchF /etc/ip.data\" \"id:2\"\nSecRule ARGS \"@pm a.data\" \"id:3\"\n\
+            SecRule REQUEST_BODY \"!@validateSchema s.json\" \"id:4\"";
         let found: Vec<_> = referenced("etc/main.conf", text)
             .into_iter()
             .map(|r| (r.name_or_pattern, r.kind, r.optional, r.line))
@@ -256,6 +258,7 @@ mod tests {
             ("etc/a.data", Kind::Data, false, 5),
             ("etc/b.data", Kind::Data, false, 5),
             ("/etc/ip.data", Kind::Data, false, 7),
+            ("etc/s.json", Kind::Data, false, 9),
         ];
         assert_eq!(
             found,

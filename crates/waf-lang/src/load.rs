@@ -173,7 +173,7 @@ impl<'a> Loader<'a> {
             "SecDefaultAction" => {
                 let [actions] = args else { return Err(count(name, args.len(), "one argument")) };
                 match self.actions(at, line, actions) {
-                    Some(actions) => self.drafts.default_action(at.clone(), actions),
+                    Some(actions) => self.drafts.default_action(at.clone(), actions, &mut self.notes),
                     None => Ok(()),
                 }
             }

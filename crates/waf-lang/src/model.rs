@@ -200,6 +200,8 @@ pub enum Operator {
     VerifySvnr(String),
     /// `@validateNid`: the country's letters (`cl`, `us`), the expression.
     ValidateNid(waf_text::Nid, String),
+    /// `@validateSchema`: a JSON schema, read; it matches what is not as it says.
+    ValidateSchema(Arc<waf_text::schema::Schema>),
     /// `@unconditionalMatch`.
     Unconditional,
     /// `@noMatch`.

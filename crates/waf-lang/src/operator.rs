@@ -36,6 +36,7 @@ const OPERATORS: &[(&str, Build)] = &[
     ("unconditionalMatch", |a, _| none("unconditionalMatch", a, Operator::Unconditional)),
     ("validateByteRange", |a, _| Ok(Operator::ValidateByteRange(data::byte_range(a)?))),
     ("validateNid", |a, _| data::national_id(a).map(|(nid, regex)| Operator::ValidateNid(nid, regex))),
+    ("validateSchema", validate_schema),
     ("validateUrlEncoding", |a, _| none("validateUrlEncoding", a, Operator::ValidateUrlEncoding)),
     ("validateUtf8Encoding", |a, _| none("validateUtf8Encoding", a, Operator::ValidateUtf8Encoding)),
     ("verifyCC", |a, _| Ok(Operator::VerifyCc(expression("verifyCC", a)?))),
@@ -65,11 +66,6 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "use `REQBODY_ERROR` and `XML:` paths",
     ),
     ("validateHash", "links are not signed here", "take the rule out"),
-    (
-        "validateSchema",
-        "XML documents are checked for form, not against a schema",
-        "use `REQBODY_ERROR` and `XML:` paths",
-    ),
 ];
 
 /// Operators of CRS 3.3's optional rules that look outside: they load, and match nothing.
@@ -186,6 +182,27 @@ fn pm_from_file(argument: &[u8], data: &dyn data::Read) -> Result<Operator, Wron
         phrases.extend(data::phrase_lines(bytes));
     }
     Ok(Operator::Pm(phrases))
+}
+
+/// `@validateSchema FILE`: a JSON schema, as in Coraza. ModSecurity's is for XML.
+fn validate_schema(argument: &[u8], data: &dyn data::Read) -> Result<Operator, Wrong> {
+    if argument.trim_ascii_end().to_ascii_lowercase().ends_with(b".xsd") {
+        return Err(Wrong::new(
+            "operator `@validateSchema` is not supported with XML schemas: XML documents are checked for form alone",
+            "use `REQBODY_ERROR` and `XML:` paths; `@validateSchema` takes a JSON schema",
+        ));
+    }
+    let files = data::each("validateSchema", argument, data)?;
+    let [(name, bytes)] = files.as_slice() else {
+        return Err(Wrong::new("`@validateSchema` names several files", "name one JSON schema"));
+    };
+    let schema = waf_text::schema::Schema::parse(bytes).map_err(|error| {
+        Wrong::new(
+            format!("`{}`: {}", shown(name.as_bytes()), shown(error.to_string().as_bytes())),
+            "drafts 7 and 2020-12 of JSON Schema are understood, without references to other documents",
+        )
+    })?;
+    Ok(Operator::ValidateSchema(std::sync::Arc::new(schema)))
 }
 
 fn ip_match_from_file(argument: &[u8], data: &dyn data::Read) -> Result<Operator, Wrong> {

@@ -156,7 +156,12 @@ impl Drafts {
     }
 
     /// `SecDefaultAction`.
-    pub(crate) fn default_action(&mut self, at: Place, actions: Vec<Action>) -> Result<(), Wrong> {
+    pub(crate) fn default_action(
+        &mut self,
+        at: Place,
+        actions: Vec<Action>,
+        notes: &mut Vec<Note>,
+    ) -> Result<(), Wrong> {
         let mut phase = None;
         let mut disruptive = false;
         for action in &actions {
@@ -189,12 +194,14 @@ impl Drafts {
                 }
             }
         }
-        let Some(phase) = phase else {
-            return Err(Wrong::new(
-                "`SecDefaultAction` names no phase",
-                "write `phase:1` to `phase:5` in it, once for each",
-            ));
-        };
+        let phase = phase.unwrap_or_else(|| {
+            // libmodsecurity's parser takes the phase of request headers then, though
+            // rules without a phase are of phase 2.
+            let text =
+                "this `SecDefaultAction` names no phase: it is taken for phase 1, as in libmodsecurity";
+            notes.push(Note { at: at.clone(), text: text.to_owned() });
+            1
+        });
         if !disruptive {
             return Err(Wrong::new(
                 "`SecDefaultAction` has no disruptive action",
@@ -240,7 +247,7 @@ impl Drafts {
     /// Applies removals, updates and defaults.
     pub(crate) fn finish(mut self, notes: &mut Vec<Note>) -> Result<Vec<Item>, Found> {
         let mut wrongs = Vec::new();
-        self.check_markers(&mut wrongs);
+        self.check_markers(notes);
         for (at, directive, change) in std::mem::take(&mut self.changes) {
             if let Err(text) = self.apply(change, &at, &mut wrongs) {
                 notes.push(Note { at, text: format!("`{directive}` has no effect: {text}") });
@@ -261,9 +268,9 @@ impl Drafts {
         if wrongs.is_empty() { Ok(items) } else { Err(wrongs) }
     }
 
-    /// Every `skipAfter` must lead somewhere behind it: otherwise it would leave out
-    /// the rest of the phase.
-    fn check_markers(&self, wrongs: &mut Found) {
+    /// Tells of every `skipAfter` that leads nowhere behind it: as in libmodsecurity
+    /// it leaves out the rest of the phase, which is seldom what is meant.
+    fn check_markers(&self, notes: &mut Vec<Note>) {
         // The last place of each marker and each rule's id.
         let mut last: HashMap<&str, usize> = HashMap::new();
         let ids: Vec<String> = self
@@ -287,17 +294,19 @@ impl Drafts {
                     if let Action::Skip(Skip::After(name)) = action
                         && last.get(&**name).is_none_or(|at| *at <= n)
                     {
-                        let what = format!("no marker `{name}` follows this `skipAfter`");
-                        let wrong = if last.contains_key(&**name) {
-                            Wrong::new(
-                                what,
-                                "it stands before it; put it after the rules that are to be skipped",
-                            )
-                        } else {
-                            let markers = last.keys().copied();
-                            Wrong { what, ..Wrong::unknown("marker", name.as_bytes(), markers) }
+                        let why = match last.get(&**name) {
+                            Some(_) => "the marker stands before it".to_owned(),
+                            None => {
+                                match Wrong::unknown("marker", name.as_bytes(), last.keys().copied()).hint {
+                                    Some(hint) => hint,
+                                    None => "there is none of that name".to_owned(),
+                                }
+                            }
                         };
-                        wrongs.push((link.at.clone(), wrong));
+                        let text = format!(
+                            "`skipAfter:{name}` leaves out the rest of its phase: no such marker follows ({why})"
+                        );
+                        notes.push(Note { at: link.at.clone(), text });
                     }
                 }
             }

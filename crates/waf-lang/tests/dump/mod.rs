@@ -154,6 +154,7 @@ fn operator(operator: &Operator) -> String {
             let all: Vec<_> = networks.iter().map(|n| format!("{}/{}", n.address, n.bits)).collect();
             format!("IpMatch({})", all.join(" "))
         }
+        Operator::ValidateSchema(_) => "ValidateSchema".to_owned(),
         Operator::ValidateByteRange(set) => format!("ValidateByteRange({} bytes)", set.len()),
         Operator::Rx(m) => format!("Rx({})", text(m)),
         Operator::RxGlobal(m) => format!("RxGlobal({})", text(m)),
