@@ -1,4 +1,5 @@
-//! Compares with the C library: generated values, one verdict each, every difference counted.
+//! Compares with the C library, every difference counted: first every short value of bytes that
+//! matter, then generated ones.
 //!
 //! `differential [VALUES [SEED [FILE…]]]`: how many values (a million), the seed of the
 //! generator (printed), and files whose lines are mutated besides our own fragments. Needs `cc`
@@ -37,6 +38,11 @@ fn main() -> ExitCode {
     println!("seed {seed}, {values} values, {} lines of files", whole.len());
     let mut random = Random(seed);
     let mut tally = Tally::default();
+    for len in 1..=4 {
+        for batch in short_values(len).chunks(BATCH * 10) {
+            tally.compare(&oracle, batch);
+        }
+    }
     let mut batch: Vec<Vec<u8>> = whole.clone();
     let mut left = values;
     loop {
@@ -164,6 +170,21 @@ impl Tally {
     }
 }
 
+/// Every value of so many bytes, each of which begins a kind of token or changes a state.
+fn short_values(len: u32) -> Vec<Vec<u8>> {
+    const BYTES: &[u8] = b"\0\n '\"`#-/*;,.(=<>@$[\\1aexq:&!{";
+    let base = BYTES.len() as u32;
+    let value = |mut number: u32| {
+        let mut byte = || {
+            let byte = BYTES[(number % base) as usize];
+            number /= base;
+            byte
+        };
+        (0..len).map(|_| byte()).collect()
+    };
+    (0..base.pow(len)).map(value).collect()
+}
+
 fn has_bare_exponent(value: &[u8]) -> bool {
     value.windows(2).any(|pair| matches!(pair[0], b'0'..=b'9' | b'.') && matches!(pair[1], b'e' | b'E'))
 }
@@ -259,7 +280,7 @@ const FRAGMENTS: &[&str] = &[
     "latin1_bin", "int", "cast", "sleep(", "sleep(5)", "version()", "substring", "sp_password",
     "select.1", "select`a`", "'--", "' or 1=1", "1' or '1'='1", "1 union select", "waitfor delay",
     // Pages.
-    "<", "<", ">", ">", "</", "/>", "<a", "<a ", "<b>", "</b>", "<script", "<script>", "</script>",
+    "<", "<", ">", ">", "</", "</>", "</a >", "/>", "<a", "<a ", "<b>", "</b>", "<script", "<script>", "</script>",
     "<svg", "<xsl", "<!--", "-->", "-!>", "<!", "<!doctype", "<![CDATA[", "]]>", "<?", "<?import",
     "<%", "%>", "[if", "xml", "ENTITY", "import", "<iframe ", "<style ", "<meta ", "<form ",
     " href=", "href", " src=", " style=", " onclick=", " on", " onload", " xmlns:a=", " xlink:href=",

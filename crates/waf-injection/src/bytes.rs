@@ -58,12 +58,12 @@ fn all(text: &[u8], fill: u8, passes: impl Fn(u64) -> bool) -> bool {
     rest.is_empty() || text.last_chunk::<8>().is_some_and(|eight| passes(u64::from_le_bytes(*eight)))
 }
 
-/// Whether there are only ASCII letters and digits.
+/// Whether there are only ASCII letters, digits and `_`.
 #[inline]
-pub(crate) fn is_alphanumeric(text: &[u8]) -> bool {
+pub(crate) fn is_identifier(text: &[u8]) -> bool {
     all(text, b'0', |bytes| {
         let letters = in_range(bytes | (0x20 * ONES), b'a', b'z');
-        letters | in_range(bytes, b'0', b'9') == HIGH
+        letters | in_range(bytes, b'0', b'9') | in_range(bytes, b'_', b'_') == HIGH
     })
 }
 
@@ -123,12 +123,12 @@ mod tests {
     fn every_byte_counts() {
         for len in 0..=24 {
             let text = vec![b'a'; len];
-            assert!(is_alphanumeric(&text) && lacks_tag_and_value(&text));
+            assert!(is_identifier(&text) && lacks_tag_and_value(&text));
             for at in 0..len {
                 for byte in 0..=255u8 {
                     let mut text = text.clone();
                     text[at] = byte;
-                    assert_eq!(is_alphanumeric(&text), byte.is_ascii_alphanumeric());
+                    assert_eq!(is_identifier(&text), byte.is_ascii_alphanumeric() || byte == b'_');
                     assert_eq!(lacks_tag_and_value(&text), !matches!(byte, b'<' | b'='));
                     assert_eq!(occur(&text, *b"'b"), [byte == b'\'', byte == b'b']);
                 }

@@ -34,6 +34,9 @@ fn attacks_on_sql() {
         ("1 or user()=1", "1&f()"),
         ("ascii(substring(version() from 1 for 1))", "f(f(f"),
         ("admin' into outfile 'x", "sks"),
+        // `:` is an operator at the very end, `<@` anywhere.
+        ("version()name:", "f()no"),
+        ("a<@primary@> ", "nokvo"),
         // MySQL passes over a number that ends at its `e`.
         ("1' or 1.e(1)=1", "s&(1)"),
     ] {

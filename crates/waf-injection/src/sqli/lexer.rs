@@ -5,6 +5,10 @@
 
 use memchr::memchr;
 
+use super::classes::{
+    BINARY_DIGIT, DIGIT, HEX_DIGIT, IN_MONEY, IN_VARIABLE, IN_WORD, SPLITS_WORD, Start, WHITE, class_of, has,
+    span, start_of,
+};
 use super::kind::{Kind, Token, traits};
 use super::words;
 
@@ -29,75 +33,6 @@ pub(super) struct Lexer<'a> {
     pub(super) bare_exponent: bool,
 }
 
-/// What a token that begins with a byte can be.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Start {
-    White,
-    Word,
-    Number,
-    /// `%`, `+`, `^`, `~`: an operator of one byte.
-    Single,
-    /// `!`, `&`, `*`, `:`, `<`, `=`, `>`, `|`: of one to three.
-    Double,
-    Dash,
-    Slash,
-    Hash,
-    Quote,
-    Tick,
-    /// A byte that is a kind of its own: parentheses, braces, `,`, `;`, and what SQL lacks.
-    Itself,
-    Dollar,
-    At,
-    Bracket,
-    Backslash,
-    /// `b'01'`
-    Binary,
-    /// `x'0f'`
-    Hex,
-    /// `e'…'`
-    Escaped,
-    /// `n'…'`, `nq'…'`
-    National,
-    /// `q'[…]'`
-    Alternative,
-    /// `u&'…'`
-    Unicode,
-}
-
-static STARTS: [Start; 256] = starts();
-
-/// Goes on with a word.
-pub(super) const IN_WORD: u8 = 1;
-/// Goes on with a variable.
-pub(super) const IN_VARIABLE: u8 = 2;
-/// `.`, `` ` ``: a keyword may end here.
-pub(super) const SPLITS_WORD: u8 = 4;
-/// White space, for a comment after `--` and for a number's suffix.
-const WHITE: u8 = 8;
-pub(super) const DIGIT: u8 = 16;
-/// NUL counts here and below, as it does in libinjection.
-const HEX_DIGIT: u8 = 32;
-const BINARY_DIGIT: u8 = 64;
-const IN_MONEY: u8 = 128;
-
-static CLASSES: [u8; 256] = classes();
-
-#[inline]
-pub(super) fn class_of(byte: u8) -> u8 {
-    CLASSES[byte as usize]
-}
-
-#[inline]
-fn has(byte: u8, class: u8) -> bool {
-    class_of(byte) & class != 0
-}
-
-/// How many bytes from the first on are of a class.
-#[inline]
-pub(super) fn span(text: &[u8], class: u8) -> usize {
-    text.iter().take_while(|&&byte| has(byte, class)).count()
-}
-
 impl<'a> Lexer<'a> {
     pub(super) fn new(text: &'a [u8], dialect: Dialect) -> Lexer<'a> {
         Lexer { text, pos: 0, dialect, made: 0, reads_otherwise: false, bare_exponent: false }
@@ -118,7 +53,7 @@ impl<'a> Lexer<'a> {
         loop {
             let at = self.pos;
             let byte = *self.text.get(at)?;
-            let start = STARTS[byte as usize];
+            let start = start_of(byte);
             if start == Start::White {
                 self.pos = at + 1;
                 continue;
@@ -361,7 +296,7 @@ impl<'a> Lexer<'a> {
         let mut classes = 0;
         let mut end = at;
         while let Some(&byte) = self.text.get(end) {
-            let class = CLASSES[byte as usize];
+            let class = class_of(byte);
             if class & IN_WORD == 0 {
                 break;
             }
@@ -564,68 +499,4 @@ fn find_tag(text: &[u8], tag: &[u8]) -> Option<usize> {
         from += len + 1;
     }
     None
-}
-
-const fn starts() -> [Start; 256] {
-    let mut starts = [Start::Word; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        starts[byte] = match byte as u8 {
-            0..=32 | 127 | 0xa0 => Start::White,
-            b'0'..=b'9' | b'.' => Start::Number,
-            b'%' | b'+' | b'^' | b'~' => Start::Single,
-            b'!' | b'&' | b'*' | b':' | b'<' | b'=' | b'>' | b'|' => Start::Double,
-            b'-' => Start::Dash,
-            b'/' => Start::Slash,
-            b'#' => Start::Hash,
-            b'"' | b'\'' => Start::Quote,
-            b'`' => Start::Tick,
-            b'(' | b')' | b'{' | b'}' | b',' | b';' | b'?' | b']' => Start::Itself,
-            b'$' => Start::Dollar,
-            b'@' => Start::At,
-            b'[' => Start::Bracket,
-            b'\\' => Start::Backslash,
-            b'b' | b'B' => Start::Binary,
-            b'x' | b'X' => Start::Hex,
-            b'e' | b'E' => Start::Escaped,
-            b'n' | b'N' => Start::National,
-            b'q' | b'Q' => Start::Alternative,
-            b'u' | b'U' => Start::Unicode,
-            _ => Start::Word,
-        };
-        byte += 1;
-    }
-    starts
-}
-
-const fn classes() -> [u8; 256] {
-    const ENDS_WORD: &[u8] = b" []{}<>:\\?=@!#~+-*/&|^%(),';\t\n\x0b\x0c\r\"\xa0\0";
-    const ENDS_VARIABLE: &[u8] = b" <>:\\?=@!#~+-*/&|^%(),';\t\n\x0b\x0c\r'`\"\0";
-    let mut classes = [IN_WORD | IN_VARIABLE; 256];
-    let mut at = 0;
-    while at < ENDS_WORD.len() {
-        classes[ENDS_WORD[at] as usize] &= !IN_WORD;
-        at += 1;
-    }
-    at = 0;
-    while at < ENDS_VARIABLE.len() {
-        classes[ENDS_VARIABLE[at] as usize] &= !IN_VARIABLE;
-        at += 1;
-    }
-    let mut byte = 0;
-    while byte < 256 {
-        classes[byte] |= match byte as u8 {
-            0 => WHITE | HEX_DIGIT | BINARY_DIGIT | IN_MONEY,
-            b' ' | b'\t' | b'\n' | 0x0b | 0x0c | b'\r' | 0xa0 => WHITE,
-            b'0' | b'1' => DIGIT | HEX_DIGIT | BINARY_DIGIT | IN_MONEY,
-            b'2'..=b'9' => DIGIT | HEX_DIGIT | IN_MONEY,
-            b'a'..=b'f' | b'A'..=b'F' => HEX_DIGIT,
-            b'.' => SPLITS_WORD | IN_MONEY,
-            b',' => IN_MONEY,
-            b'`' => SPLITS_WORD,
-            _ => 0,
-        };
-        byte += 1;
-    }
-    classes
 }

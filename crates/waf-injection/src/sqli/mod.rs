@@ -1,5 +1,6 @@
 //! SQL injection: the contexts that a value may stand in, and what each verdict leaves out.
 
+mod classes;
 mod fingerprints;
 mod fold;
 mod kind;

@@ -15,11 +15,11 @@
 //!
 //! Tests hold both the claims about fingerprints and the whole against [`super::examine`].
 
+use super::classes::{DIGIT, IN_VARIABLE, IN_WORD, SPLITS_WORD, class_of, span};
 use super::kind::{Kind, TEXT_MAX, set, traits};
-use super::lexer::{DIGIT, IN_VARIABLE, IN_WORD, SPLITS_WORD};
-use super::lexer::{class_of, read_number, span, string_end};
+use super::lexer::{read_number, string_end};
 use super::words;
-use crate::bytes::{is_alphanumeric, occur};
+use crate::bytes::{is_identifier, occur};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Plain {
@@ -73,8 +73,12 @@ enum Scan {
 pub(super) fn is_single(value: &[u8]) -> bool {
     match value {
         [] => true,
-        [b'0'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
-        [b'a'..=b'z' | b'A'..=b'Z', ..] => is_alphanumeric(value),
+        [b'0'..=b'9', ..] => {
+            let whole = span(value, DIGIT);
+            let fraction = &value[whole..];
+            fraction.is_empty() || (fraction[0] == b'.' && span(&fraction[1..], DIGIT) + 1 == fraction.len())
+        }
+        [b'a'..=b'z' | b'A'..=b'Z' | b'_', ..] => is_identifier(value),
         _ => false,
     }
 }
@@ -305,8 +309,7 @@ fn scan(value: &[u8], mut at: usize, mut seen: u32, mut lead: Lead) -> Scan {
             }
             Role::Twin => {
                 at += 1;
-                // Also `u&'…'`.
-                if value.get(at).is_some_and(|&next| next == byte || next == b'\'') {
+                if value.get(at) == Some(&byte) {
                     return Scan::Unknown;
                 }
                 seen |= Kind::Operator.bit();
@@ -320,6 +323,8 @@ fn scan(value: &[u8], mut at: usize, mut seen: u32, mut lead: Lead) -> Scan {
                 seen |= Kind::Operator.bit();
                 next_of_sign(value, at)
             }
+            // `<@` is an operator.
+            Role::At if at > 0 && value[at - 1] == b'<' => return Scan::Unknown,
             Role::At => {
                 let Some(end) = variable_end(value, at) else {
                     return Scan::Unknown;
@@ -380,47 +385,36 @@ fn is_tame_mix(seen: u32) -> bool {
 /// the beginning of a string such as `n'…'`.
 #[inline]
 fn word(value: &[u8], at: usize) -> Option<(usize, words::WordId)> {
-    let mut classes = 0;
     let mut end = at + 1;
     for &byte in &value[end..] {
-        let class = class_of(byte);
-        if class & IN_WORD == 0 {
-            break;
+        let class = class_of(byte) & (IN_WORD | SPLITS_WORD);
+        if class != IN_WORD {
+            if class == 0 {
+                break;
+            }
+            // A keyword may end at a tick or a dot.
+            if byte == b'`' || (end - at < TEXT_MAX && is_keyword(&value[at..end])) {
+                return None;
+            }
         }
-        classes |= class;
         end += 1;
     }
     let word = &value[at..end];
-    if classes & SPLITS_WORD != 0 && may_split(word) {
-        return None;
-    }
-    if word.len() <= 2 && value.get(end) == Some(&b'\'') && may_quote(word) {
+    if word.len() <= 2 && matches!(value.get(end), Some(b'\'' | b'&')) && may_quote(word) {
         return None;
     }
     Some((end, words::lookup(word)))
 }
 
-/// Whether a string or a number in quotes may begin with the word: `x'0f'`, `nq'[…]'`.
+fn is_keyword(text: &[u8]) -> bool {
+    !matches!(words::word(words::lookup(text)).kind, Kind::None | Kind::Bareword)
+}
+
+/// Whether a string or a number in quotes may begin with the word: `x'0f'`, `nq'[…]'`,
+/// `u&'…'`.
 #[cold]
 fn may_quote(word: &[u8]) -> bool {
     b"beqnux".contains(&word[0].to_ascii_lowercase())
-}
-
-/// Whether a keyword may end at a dot or a tick within the word.
-#[cold]
-fn may_split(word: &[u8]) -> bool {
-    for (at, &byte) in word.iter().take(TEXT_MAX).enumerate() {
-        if byte == b'`' {
-            return true;
-        }
-        if byte == b'.' {
-            let kind = words::word(words::lookup(&word[..at])).kind;
-            if !matches!(kind, Kind::None | Kind::Bareword) {
-                return true;
-            }
-        }
-    }
-    false
 }
 
 /// Where the number ends that begins here, and whether with its exponent's `e`.
@@ -481,109 +475,4 @@ const fn roles() -> [Role; 256] {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::{examine, fingerprints};
-    use super::*;
-    use proptest::prelude::*;
-
-    /// No fingerprint is made of these alone.
-    const TAME: u32 = set(&[
-        Kind::Bareword,
-        Kind::Number,
-        Kind::Operator,
-        Kind::Function,
-        Kind::Comma,
-        Kind::Dot,
-        Kind::Colon,
-        Kind::Unknown,
-    ]);
-
-    const LETTERS: &[u8; 27] = b"-kUBEtfn1vso&cA(){}.,:;T?X\\";
-
-    fn letters(kinds: u32) -> Vec<u8> {
-        (0..27)
-            .map(|at| Kind::from_letter(LETTERS[at]))
-            .filter(|kind| kind.is_in(kinds))
-            .map(|kind| kind.letter().to_ascii_uppercase())
-            .collect()
-    }
-
-    #[test]
-    fn no_fingerprint_is_tame() {
-        let kinds = TAME | set(&[Kind::Variable, Kind::String]);
-        let tame = letters(kinds);
-        for fingerprint in fingerprints::all() {
-            if !fingerprint.iter().all(|letter| tame.contains(letter)) {
-                continue;
-            }
-            let has = |letter| fingerprint.contains(&letter);
-            let bit = |kind: Kind| {
-                let letter = kind.letter().to_ascii_uppercase();
-                if has(letter) { kind.bit() } else { 0 }
-            };
-            let seen = (0..27)
-                .map(|at| Kind::from_letter(LETTERS[at]))
-                .filter(|kind| kind.is_in(kinds))
-                .fold(0, |seen, kind| seen | bit(kind));
-            assert!(!is_tame_mix(seen), "{}", fingerprint.escape_ascii());
-        }
-        for settled in [&b"NN"[..], b"FN", b"SN", b"VN", b"1NN"] {
-            assert!(!fingerprints::all().any(|text| text.starts_with(settled)));
-        }
-        assert!(!fingerprints::all().any(|text| text.len() == 1 && text != b"X"));
-    }
-
-    fn hold(value: &[u8]) {
-        if is_single(value) {
-            assert_eq!(examine(value, true), None, "{}", value.escape_ascii());
-        }
-        let found = match check(value) {
-            Plain::Unknown => return,
-            Plain::HarmlessUnquoted => super::super::Passes {
-                value,
-                single: false,
-                double: false,
-                skip_bare_exponent: false,
-                bare_exponent: false,
-            }
-            .run(true),
-            Plain::Harmless => examine(value, true),
-        };
-        assert_eq!(found, None, "{}", value.escape_ascii());
-    }
-
-    /// Pieces of one kind each, and those that change kinds or begin phrases.
-    const PIECES: &[&str] = &[
-        " ", "a", "1", "1e", "user", "is", "not", "in", "left", "@a", "@", "-", "+", "--", "=", ".", ",",
-        ":", "::", "?", "int", "group", "by", "(", ")", ";", "'", "\"", "`", "[", "]", "{", "}", "\\", "#",
-        "/*", "*/", "||", "or", "null", "$", "x'", "b'1'", "e'", "q'a", "select", "union", "from", "collate",
-        "_x", "like", "if", "into", "\0", "\u{a0}",
-    ];
-
-    #[test]
-    fn every_short_value_of_pieces() {
-        for a in PIECES {
-            for b in PIECES {
-                for c in PIECES {
-                    hold([*a, b, c].concat().as_bytes());
-                    hold([*a, " ", b, " ", c].concat().as_bytes());
-                }
-            }
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
-
-        #[test]
-        fn values_of_pieces(pieces in proptest::collection::vec(0..PIECES.len(), 0..12)) {
-            let value: String = pieces.iter().map(|&at| PIECES[at]).collect();
-            hold(value.as_bytes());
-        }
-
-        #[test]
-        fn values_of_bytes(value in proptest::collection::vec(any::<u8>(), 0..24)) {
-            hold(&value);
-        }
-    }
-}
+mod tests;
