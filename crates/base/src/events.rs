@@ -118,6 +118,33 @@ pub struct WafMatch {
     pub blocked: bool,
     /// Each rule that matched.
     pub matches: Vec<RuleMatch>,
+    /// The id that the web server and the access log have for the request.
+    #[serde(default)]
+    pub request_id: String,
+    /// The route that took the request, as metrics name it.
+    #[serde(default)]
+    pub route: String,
+    /// What the rules counted against the request: the Core Rule Set's inbound anomaly score.
+    #[serde(default)]
+    pub score: i64,
+    /// What they counted against the answer: its outbound anomaly score.
+    #[serde(default)]
+    pub outbound_score: i64,
+    /// The rule that refuses, redirects or drops, whether or not it may act.
+    #[serde(default)]
+    pub rule: Option<u64>,
+    /// What was done: `deny`, `redirect`, `drop`; none where the request went on.
+    #[serde(default)]
+    pub action: Option<String>,
+    /// The status that it was answered with in the web server's place, where it was.
+    #[serde(default)]
+    pub status: Option<u16>,
+    /// What was looked at when that was decided: `request`, `response`, `websocket`.
+    #[serde(default)]
+    pub part: String,
+    /// The budget that was used up, if one was: `values`, `inspected`, `memory`, `time`.
+    #[serde(default)]
+    pub exceeded: Option<String>,
 }
 
 /// One rule that matched.

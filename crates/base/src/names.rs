@@ -87,7 +87,11 @@ metrics! {
     EDGE_RETRIES = Counter "bastide_edge_retries_total" ["pool"] "Requests sent again to another web server because the first failed before answering";
     // WAF.
     WAF_REQUESTS = Counter "bastide_waf_requests_total" ["verdict"] "Requests inspected, by verdict: pass, detect, block";
-    WAF_MATCHES = Counter "bastide_waf_matches_total" ["rule"] "Rule matches";
+    WAF_MATCHES = Counter "bastide_waf_matches_total" ["rule"] "Rule matches (`other` for the rules beyond the first thousand that matched)";
+    WAF_EXCEEDED = Counter "bastide_waf_exceeded_total" ["budget"] "Requests beyond their budget of inspection: values, inspected, memory, time";
+    WAF_BANS = Counter "bastide_waf_bans_total" [] "Clients banned because the rules kept matching on what they sent";
+    WAF_RESPONSES = Counter "bastide_waf_responses_total" ["verdict"] "Answers of web servers inspected, by verdict: pass, block";
+    WAF_FRAMES = Counter "bastide_waf_websocket_messages_total" ["verdict"] "Text messages of WebSockets inspected, by verdict: pass, detect, block";
     WAF_DURATION = Histogram "bastide_waf_duration_seconds" [] "Time spent inspecting a request";
 
     // Database router.

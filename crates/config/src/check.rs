@@ -4,6 +4,7 @@
 mod machines;
 mod ports;
 mod routes;
+mod waf;
 
 use crate::diagnostic::{Code, quote};
 use crate::keys::alert::Alert;
@@ -25,7 +26,8 @@ pub(crate) fn across(file: &Sections, cx: &mut Context) {
     site(file, cx);
     pools(file, cx);
     alerts(file, cx);
-    waf_and_firewall(file, cx);
+    waf::check(file, cx);
+    firewall(file, cx);
     monitor(file, cx);
 }
 
@@ -168,13 +170,7 @@ fn alerts(file: &Sections, cx: &mut Context) {
     }
 }
 
-fn waf_and_firewall(file: &Sections, cx: &mut Context) {
-    if let Some(Some(waf)) = &file.waf
-        && waf.rules.is_empty()
-    {
-        cx.warning(Code::NoEffect, waf.span, "the WAF has no rules, so nothing is inspected")
-            .hint("name the rule files: `rules = [\"./waf/*.conf\"]`");
-    }
+fn firewall(file: &Sections, cx: &mut Context) {
     let Some(firewall) = &file.firewall else { return };
     let entries = firewall.allow.iter().map(|entry| (entry.value.text(), entry.span));
     duplicates(entries, |entry| format!("`{entry}` stands in `allow` twice"), "remove one", cx);

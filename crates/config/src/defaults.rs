@@ -79,6 +79,28 @@ pub const REVERT_AFTER: Millis = Millis(60_000);
 
 /// How much of a body the WAF inspects: ModSecurity's recommended limit for bodies without files.
 pub const WAF_BODY_LIMIT: Bytes = Bytes(128 << 10);
+/// How much of an answer: ModSecurity's recommended limit.
+pub const WAF_RESPONSE_BODY_LIMIT: Bytes = Bytes(512 << 10);
+/// Names and values of one request.
+pub const WAF_VALUES: u32 = 4_096;
+/// How deep JSON and XML nest.
+pub const WAF_DEPTH: u32 = 64;
+/// Bytes that the rules look at for one request.
+pub const WAF_INSPECTED: Bytes = Bytes(256 << 20);
+/// Time that they take for one request.
+pub const WAF_TIME: Millis = Millis(500);
+/// How much of a captured request's body is kept.
+pub const CAPTURE_BODY: Bytes = Bytes(16 << 10);
+/// Captured requests, and as much again.
+pub const CAPTURE_SIZE: Bytes = Bytes(16 << 20);
+/// Events until a client is banned: a person meets a false alarm or two, a scanner hundreds.
+pub const BAN_EVENTS: u32 = 10;
+/// The score of one critical rule.
+pub const BAN_SCORE: u32 = 5;
+/// Within which they count.
+pub const BAN_WINDOW: Millis = Millis(600_000);
+/// How long a client is banned.
+pub const BAN_TIME: Millis = Millis(3_600_000);
 
 /// The database router.
 pub const DATABASE_LISTEN: SocketAddr = localhost(6432);

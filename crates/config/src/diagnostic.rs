@@ -39,6 +39,8 @@ pub enum Severity {
     Error,
     /// The file works; this part of it probably does not do what was meant.
     Warning,
+    /// The file works, and so does this; there is something to know about it.
+    Note,
 }
 
 /// The kinds of findings.
@@ -141,6 +143,7 @@ impl Diagnostic {
         let (word, hue) = match self.severity {
             Severity::Error => ("error", "1;31"),
             Severity::Warning => ("warning", "1;33"),
+            Severity::Note => ("note", "1;36"),
         };
         let lines = self.related.iter().map(|related| related.line).chain([self.line]);
         let gutter = lines.max().unwrap_or(1).to_string().len();

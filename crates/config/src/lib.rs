@@ -41,7 +41,7 @@ pub use keys::monitor::{LogFormat, Monitor};
 pub use keys::pool::{Balance, Pool, PoolSource, Server};
 pub use keys::route::{Action, LimitPer, Route};
 pub use keys::site::{ListenAddress, PlainHttp, Site, Tls};
-pub use keys::waf::{BeyondLimit, Mode, Waf};
+pub use keys::waf::{Audit, BeyondLimit, CoreRules, Mode, RouteWaf, RouteWafKeys, Waf};
 pub use reference::{explain, reference};
 pub use schema::schema;
 pub use sections::Named;
@@ -204,6 +204,11 @@ impl Config {
         hint: Option<String>,
     ) -> Diagnostic {
         self.finding(Severity::Warning, code, span, message.into(), hint)
+    }
+
+    /// The same, as a note: what its author may want to know.
+    pub fn note(&self, code: Code, span: Span, message: impl Into<String>) -> Diagnostic {
+        self.finding(Severity::Note, code, span, message.into(), None)
     }
 
     fn finding(

@@ -245,6 +245,10 @@ impl<'a> Node<'a> {
         }
     }
 
+    pub(crate) fn is_bool(self) -> bool {
+        matches!(self.kind, NodeKind::Value(toml_edit::Value::Boolean(_)))
+    }
+
     pub(crate) fn is_array(self) -> bool {
         matches!(self.kind, NodeKind::Value(value) if value.is_array())
             || matches!(self.kind, NodeKind::Tables(_))

@@ -5,6 +5,8 @@
 //! sends it along: control, which has none, compiles from what was sent. So a
 //! key that only root may read works, and what was checked is what is applied.
 
+mod glob;
+
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
@@ -45,6 +47,10 @@ pub struct Inputs {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Answers {
     files: BTreeMap<PathBuf, Result<String, String>>,
+    #[serde(default)]
+    loose: BTreeMap<PathBuf, Result<String, String>>,
+    #[serde(default)]
+    folders: BTreeMap<PathBuf, Vec<PathBuf>>,
     kinds: BTreeMap<PathBuf, Kind>,
     variables: BTreeMap<String, Option<String>>,
     globs: BTreeMap<PathBuf, Vec<PathBuf>>,
@@ -77,6 +83,12 @@ impl Inputs {
         self.ask(|a| &mut a.files, path.to_owned(), read, Err("it was not sent along".to_owned()))
     }
 
+    /// The same of a file that need not be UTF-8: what is not is taken for Latin-1.
+    pub fn loose_text_of(&self, path: &Path) -> Result<String, String> {
+        let read = || read_bytes(path).map(loose).map_err(|e| explain(&e));
+        self.ask(|a| &mut a.loose, path.to_owned(), read, Err("it was not sent along".to_owned()))
+    }
+
     /// What is at a path.
     pub fn kind(&self, path: &Path) -> Kind {
         self.ask(|a| &mut a.kinds, path.to_owned(), || look(path), Kind::Missing)
@@ -87,9 +99,15 @@ impl Inputs {
         self.ask(|a| &mut a.variables, name.to_owned(), || std::env::var(name).ok(), None)
     }
 
-    /// The files that a pattern names: `*` in the last part stands for any text. Sorted.
+    /// The files that a pattern names: `*` stands for any part of a name, `?` for one
+    /// character, `[a-z]` for one of some. Sorted, at most 10,000.
     pub fn glob(&self, pattern: &Path) -> Vec<PathBuf> {
-        self.ask(|a| &mut a.globs, pattern.to_owned(), || glob(pattern), Vec::new())
+        self.ask(|a| &mut a.globs, pattern.to_owned(), || glob::files(pattern), Vec::new())
+    }
+
+    /// Every file in a folder and in those below it. Sorted, at most 10,000.
+    pub fn below(&self, folder: &Path) -> Vec<PathBuf> {
+        self.ask(|a| &mut a.folders, folder.to_owned(), || glob::below(folder), Vec::new())
     }
 
     fn ask<K: Ord, V: Clone>(
@@ -113,12 +131,23 @@ impl Inputs {
     }
 }
 
-fn read_text(path: &Path) -> io::Result<String> {
+fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
     let size = std::fs::metadata(path)?.len();
     if size > MAX_FILE {
         return Err(io::Error::other(format!("it has {size} bytes; more than {MAX_FILE} are not read")));
     }
-    std::fs::read_to_string(path)
+    std::fs::read(path)
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
+    String::from_utf8(read_bytes(path)?).map_err(|_| io::ErrorKind::InvalidData.into())
+}
+
+fn loose(bytes: Vec<u8>) -> String {
+    match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => error.as_bytes().iter().map(|&byte| char::from(byte)).collect(),
+    }
 }
 
 fn explain(error: &io::Error) -> String {
@@ -139,61 +168,9 @@ fn look(path: &Path) -> Kind {
     }
 }
 
-fn glob(pattern: &Path) -> Vec<PathBuf> {
-    let (Some(folder), Some(name)) = (pattern.parent(), pattern.file_name().and_then(|n| n.to_str())) else {
-        return Vec::new();
-    };
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let fits = |path: &PathBuf| {
-        path.is_file() && path.file_name().and_then(|n| n.to_str()).is_some_and(|n| matches(name, n))
-    };
-    let mut found: Vec<PathBuf> = entries.flatten().map(|e| e.path()).filter(fits).collect();
-    found.sort();
-    found
-}
-
-/// Whether a name fits a pattern in which `*` stands for any text; hidden files
-/// fit only a pattern that begins with a dot.
-fn matches(pattern: &str, name: &str) -> bool {
-    if name.starts_with('.') && !pattern.starts_with('.') {
-        return false;
-    }
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = name.strip_prefix(first) else { return false };
-    let Some(last) = pattern.rsplit_once('*').map(|(_, last)| last) else { return rest.is_empty() };
-    let middle: Vec<&str> = parts.collect();
-    for part in &middle[..middle.len() - 1] {
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn patterns() {
-        let cases = [
-            ("*.conf", "a.conf", true),
-            ("*.conf", ".hidden.conf", false),
-            ("*.conf", "a.conf.bak", false),
-            ("a*b*c", "abc", true),
-            ("a*b*c", "aXbYc", true),
-            ("a*b*c", "acb", false),
-            ("ab*ba", "aba", false),
-            ("*", "x", true),
-            ("plain", "plain", true),
-            ("plain", "plainer", false),
-        ];
-        for (pattern, name, expected) in cases {
-            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
-        }
-    }
 
     #[test]
     fn what_was_read_is_what_is_applied() {
@@ -206,12 +183,15 @@ mod tests {
         assert_eq!(inputs.text_of(&conf), Ok("rules".to_owned()));
         assert_eq!(inputs.kind(&conf), Kind::File { executable: false });
         assert_eq!(inputs.glob(&inputs.resolve(Path::new("*.conf"))).len(), 1);
+        std::fs::write(folder.path().join("old.data"), b"caf\xe9").unwrap();
+        assert_eq!(inputs.loose_text_of(&inputs.resolve(Path::new("old.data"))), Ok("café".to_owned()));
         let sent = serde_json::to_string(&inputs).unwrap();
         drop(folder);
         let received: Inputs = serde_json::from_str(&sent).unwrap();
         assert_eq!(received.text_of(&conf), Ok("rules".to_owned()));
         assert_eq!(received.kind(&conf), Kind::File { executable: false });
         assert!(received.text_of(Path::new("/etc/passwd")).is_err());
+        assert!(received.loose_text_of(Path::new("/etc/passwd")).is_err());
         assert_eq!(received.variable("HOME"), None);
     }
 }

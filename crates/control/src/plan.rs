@@ -1,5 +1,7 @@
 //! What a revision changes, for `plan`, `reload` and the event log. Pure.
 
+mod waf;
+
 use crate::compile::FirewallPlan;
 use serde::Serialize;
 use serde_json::Value;
@@ -107,17 +109,11 @@ fn inventory(site: &Site) -> Inventory {
     put(3, "trusted proxies".into(), serde_json::to_value(&edge.trusted_proxies));
     put(3, "workers".into(), Ok(edge.workers.into()));
     for (index, route) in edge.routes.routes.iter().enumerate() {
-        put(4, format!("route {}", route.name), serde_json::to_value((index + 1, route)));
+        let own = edge.waf.as_ref().and_then(|waf| waf::of_route(waf, index));
+        put(4, format!("route {}", route.name), serde_json::to_value((index + 1, route, own)));
     }
-    if let Some(waf) = &edge.waf {
-        put(
-            5,
-            "waf".into(),
-            serde_json::to_value((waf.mode, &waf.exclude, waf.body_limit, waf.beyond_limit)),
-        );
-        for file in &waf.files {
-            put(5, format!("waf rules {}", file.name), serde_json::to_value(&file.text));
-        }
+    for (what, value) in edge.waf.iter().flat_map(waf::inventory) {
+        put(5, what, Ok(value));
     }
     for pool in &edge.pools {
         let settings = balance::settings::Pool { servers: Vec::new(), ..pool.clone() };

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `PUT /bans` | `[{"net": "192.0.2.0/24", "until_ms": 0}, …]`: the whole set, in place of the one before |
 //! | `GET /bans` | how many there are |
+//! | `POST /bans/made` | the bans that were made here, `[{"net", "until_ms", "why", "behind_proxy"}, …]`: they are control's from now on, and hold here until its next list |
 //! | `POST /drain-server?pool=app&server=app/1` | takes a server out; its requests go on |
 //! | `POST /undrain-server?pool=app&server=app/1` | takes it back |
 
@@ -12,6 +13,7 @@ use crate::bans::{Ban, Bans};
 use crate::compiled::{Compiled, PoolState};
 use crate::edge::Edge;
 use crate::health::Checks;
+use crate::line_log;
 use base::names;
 use futures_util::future::BoxFuture;
 use hyper::{Method, StatusCode};
@@ -47,7 +49,12 @@ impl Role for Admin {
         let before = edge.current();
         edge.resolver.swap(&prepared.certificates);
         if before.settings.access_log != prepared.settings.access_log {
-            edge.access_log.change(prepared.settings.access_log.clone());
+            edge.access_log.change(prepared.settings.access_log.as_ref().map(Into::into));
+        }
+        edge.audit.change(before.waf.as_ref(), prepared.waf.as_ref());
+        let captured = |site: &Compiled| line_log::Settings::captured(site.waf.as_ref(), &edge.state_dir);
+        if captured(&before) != captured(&prepared) {
+            edge.captured.change(captured(&prepared));
         }
         edge.compiled.store(Arc::new(prepared));
         self.checks.restart(edge);
@@ -87,7 +94,7 @@ impl Role for Admin {
             "certificates": site.certificates.iter().map(certificate).collect::<Vec<_>>(),
             "pools": site.pools.iter().map(pool).collect::<Vec<_>>(),
             "routes": site.table.routes().map(|r| &r.name).collect::<Vec<_>>(),
-            "waf": site.settings.waf.as_ref().map(|w| w.mode),
+            "waf": site.waf.as_ref().map(|w| w.settings.settings.mode),
             "bans": edge.bans.load().len(),
         })
     }
@@ -120,11 +127,13 @@ impl Role for Admin {
                         let bans = Bans::new(&list);
                         let count = bans.len();
                         self.edge.bans.store(Arc::new(bans));
+                        self.edge.made.forget_handed();
                         Response::json(&json!({ "bans": count }))
                     }
                     Err(response) => response,
                 },
                 (&Method::GET, "/bans") => Response::json(&json!({ "bans": self.edge.bans.load().len() })),
+                (&Method::POST, "/bans/made") => Response::json(&self.edge.made.hand_over()),
                 (&Method::POST, "/drain-server") => self.drain(&request, true),
                 (&Method::POST, "/undrain-server") => self.drain(&request, false),
                 _ => return None,

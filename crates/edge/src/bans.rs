@@ -1,9 +1,11 @@
 //! Who is kept out, and until when.
 
+use arc_swap::ArcSwap;
 use base::net::{IpNet, canonical};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// One ban, as `PUT /bans` gives it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,6 +78,77 @@ impl Bans {
     }
 }
 
+/// A ban that the edge made, as `POST /bans/made` gives it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MadeBan {
+    /// The address or network.
+    pub net: IpNet,
+    /// When it ends, Unix milliseconds.
+    pub until_ms: u64,
+    /// Why, for a person.
+    pub why: String,
+    /// The client is behind a trusted proxy: only the edge can tell it from others.
+    pub behind_proxy: bool,
+}
+
+/// Bans made here that are kept until control has them; further ones are not made.
+const MADE: usize = 10_000;
+
+/// Bans that the edge made itself. They hold at once, and until control, which keeps
+/// them, has them in the list that it sends.
+#[derive(Default)]
+pub(crate) struct Made {
+    list: Mutex<MadeList>,
+    now: ArcSwap<Bans>,
+}
+
+#[derive(Default)]
+struct MadeList {
+    bans: Vec<MadeBan>,
+    /// How many of them, from the first, were handed to control.
+    handed: usize,
+}
+
+impl Made {
+    /// Whether a client is banned by one of these.
+    pub(crate) fn bans(&self, ip: IpAddr) -> bool {
+        self.now.load().bans(ip, sys::clock::now_ms)
+    }
+
+    pub(crate) fn add(&self, ban: MadeBan) {
+        let mut list = self.list();
+        if list.bans.len() < MADE {
+            list.bans.push(ban);
+            self.swap(&list);
+        }
+    }
+
+    /// All of them, for control. They hold here until its next list.
+    pub(crate) fn hand_over(&self) -> Vec<MadeBan> {
+        let mut list = self.list();
+        list.handed = list.bans.len();
+        list.bans.clone()
+    }
+
+    /// Control has sent its list: what was handed over is in it, or was refused.
+    pub(crate) fn forget_handed(&self) {
+        let mut list = self.list();
+        let handed = std::mem::take(&mut list.handed);
+        list.bans.drain(..handed);
+        self.swap(&list);
+    }
+
+    fn list(&self) -> MutexGuard<'_, MadeList> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn swap(&self, list: &MadeList) {
+        let bans: Vec<Ban> =
+            list.bans.iter().map(|ban| Ban { net: ban.net, until_ms: ban.until_ms }).collect();
+        self.now.store(Arc::new(Bans::new(&bans)));
+    }
+}
+
 fn table<K>(tables: &mut Vec<(u8, HashMap<K, u64>)>, length: u8) -> &mut HashMap<K, u64> {
     let at = match tables.iter().position(|(l, _)| *l == length) {
         Some(at) => at,
@@ -90,6 +163,37 @@ fn table<K>(tables: &mut Vec<(u8, HashMap<K, u64>)>, length: u8) -> &mut HashMap
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bans_made_here_hold_until_control_has_them() {
+        let ban = |net: &str| MadeBan {
+            net: net.parse().unwrap(),
+            until_ms: u64::MAX,
+            why: "test".into(),
+            behind_proxy: false,
+        };
+        let (first, second) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let made = Made::default();
+        made.add(ban("192.0.2.1/32"));
+        assert!(made.bans(first) && !made.bans(second));
+        // A list that control sent before it asked changes nothing.
+        made.forget_handed();
+        assert!(made.bans(first));
+        assert_eq!(made.hand_over(), [ban("192.0.2.1/32")]);
+        // One that is made meanwhile stays.
+        made.add(ban("192.0.2.2/32"));
+        made.forget_handed();
+        assert!(!made.bans(first) && made.bans(second));
+        for number in 0..MADE as u32 * 2 {
+            let list = made.list().bans.len();
+            if list < 100 || list >= MADE {
+                made.add(ban(&format!("{}/32", std::net::Ipv4Addr::from(number))));
+            } else {
+                made.list().bans.push(ban("192.0.2.3/32"));
+            }
+        }
+        assert!(made.hand_over().len() <= MADE);
+    }
 
     #[test]
     fn networks_addresses_and_ends() {

@@ -4,6 +4,7 @@
 use crate::connection::Connection;
 use crate::exchange::Exchange;
 use crate::files::FileBody;
+use crate::hold::Held;
 use crate::upstream::Answered;
 use bytes::Bytes;
 use edge_http::Refusal;
@@ -291,6 +292,8 @@ pub(crate) enum Source {
 
 /// A body that a web server sends.
 pub(crate) struct FromServer {
+    /// What was held back of it to be inspected.
+    pub(crate) held: Held,
     pub(crate) incoming: Incoming,
     /// The place at the server, and the connection to be kept if all goes well.
     pub(crate) answered: Answered,
@@ -326,6 +329,17 @@ impl ResponseBody {
             }
             Source::File(file) => file.poll_piece(cx),
             Source::Server(body) => {
+                if let Some(frame) = body.held.frames.pop_front() {
+                    body.held.length -= frame.data_ref().map_or(0, Bytes::len);
+                    if body.is_end() {
+                        body.answered.complete();
+                    }
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+                if body.held.whole {
+                    body.answered.complete();
+                    return Poll::Ready(None);
+                }
                 let frame = match Pin::new(&mut body.incoming).poll_frame(cx) {
                     Poll::Pending => {
                         ready!(body.timer.poll(cx, body.idle));
@@ -374,7 +388,7 @@ impl Body for ResponseBody {
         match &self.source {
             Source::Empty => true,
             Source::Full(bytes) => bytes.is_empty(),
-            Source::Server(body) => body.incoming.is_end_stream(),
+            Source::Server(body) => body.is_end(),
             Source::File(file) => file.is_end(),
         }
     }
@@ -383,8 +397,23 @@ impl Body for ResponseBody {
         match &self.source {
             Source::Empty => SizeHint::with_exact(0),
             Source::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Source::Server(body) => body.incoming.size_hint(),
+            Source::Server(body) => body.size_hint(),
             Source::File(file) => SizeHint::with_exact(file.left()),
+        }
+    }
+}
+
+impl FromServer {
+    fn is_end(&self) -> bool {
+        self.held.frames.is_empty() && (self.held.whole || self.incoming.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let held = self.held.length as u64;
+        match self.incoming.size_hint().exact() {
+            _ if self.held.whole => SizeHint::with_exact(held),
+            Some(rest) => SizeHint::with_exact(held + rest),
+            None => SizeHint::default(),
         }
     }
 }
@@ -392,7 +421,7 @@ impl Body for ResponseBody {
 impl Drop for FromServer {
     fn drop(&mut self) {
         // A response without a body is never polled: its connection is whole.
-        if self.incoming.is_end_stream() {
+        if self.held.whole || self.incoming.is_end_stream() {
             self.answered.complete();
         }
     }

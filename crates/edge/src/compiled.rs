@@ -10,18 +10,19 @@ use edge_route::{Limiter, Table};
 use role::Counter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use waf_engine::Engine;
 
 /// One revision, ready.
 pub(crate) struct Compiled {
     pub(crate) revision: RevisionId,
     pub(crate) hash: String,
-    /// What it was made from, without the texts of the rules and the keys.
+    /// What it was made from, without the keys and the WAF.
     pub(crate) settings: site::Edge,
     pub(crate) table: Table,
     /// Beside the table's routes, at the same places.
     pub(crate) routes: Vec<RouteState>,
     pub(crate) pools: Vec<Arc<PoolState>>,
-    pub(crate) waf: Option<Arc<waf::Engine>>,
+    pub(crate) waf: Option<Waf>,
     pub(crate) certificates: Vec<Loaded>,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
@@ -34,6 +35,31 @@ pub(crate) struct RouteState {
     pub(crate) limiter: Option<Arc<Limiter>>,
     limit: Option<Limit>,
     pub(crate) limited: Arc<Counter>,
+    /// The WAF as it is here, where it inspects this route.
+    pub(crate) waf: Option<Arc<RouteWaf>>,
+}
+
+/// The WAF, ready: one engine for every different setting of a route.
+pub(crate) struct Waf {
+    /// What it was made from, rules and all: the next revision's may be the same.
+    pub(crate) settings: Arc<site::Waf>,
+    /// The site's first, then those of routes with settings of their own.
+    engines: Vec<Arc<Engine>>,
+}
+
+/// The WAF on one route.
+pub(crate) struct RouteWaf {
+    pub(crate) engine: Arc<Engine>,
+    /// The route, as metrics name it.
+    pub(crate) route: String,
+    /// Whether what matches here may refuse.
+    pub(crate) blocks: bool,
+    pub(crate) websocket: bool,
+    /// How much of a WebSocket's message is judged, and whether a larger one may not pass.
+    pub(crate) message_limit: usize,
+    pub(crate) refuse_large: bool,
+    pub(crate) capture: Option<site::Capture>,
+    pub(crate) ban: Option<Arc<site::WafBan>>,
 }
 
 /// A pool with its servers' metrics.
@@ -76,16 +102,17 @@ impl Compiled {
             errors.extend(found);
             Table::default()
         });
-        let routes =
-            table.routes().map(|route| RouteState::new(route, &pools, metrics, current, &mut errors));
-        let routes = routes.collect();
-        let waf = settings.waf.as_ref().and_then(|waf| match waf::Engine::load(waf) {
-            Ok(engine) => Some(Arc::new(engine)),
-            Err(found) => {
-                errors.extend(found.iter().map(ToString::to_string));
-                None
-            }
+        let waf = settings.waf.take().and_then(|waf| {
+            Waf::new(waf, current.and_then(|current| current.waf.as_ref()))
+                .map_err(|found| errors.extend(found))
+                .ok()
         });
+        let ban = waf.as_ref().and_then(|waf| waf.settings.ban.clone()).map(Arc::new);
+        let mut routes = Vec::new();
+        for (place, route) in table.routes().enumerate() {
+            let waf = waf.as_ref().filter(|_| route.waf).map(|waf| waf.of_route(place, route, ban.clone()));
+            routes.push(RouteState::new(route, waf, &pools, metrics, current, &mut errors));
+        }
         if settings.workers == 0 {
             errors.push("the edge needs at least 1 worker".to_owned());
         }
@@ -93,9 +120,6 @@ impl Compiled {
             return Err(errors);
         }
         settings.certificates.clear();
-        if let Some(waf) = &mut settings.waf {
-            waf.files.clear();
-        }
         let (limits, timeouts) = (settings.limits.clone(), settings.timeouts.clone());
         Ok(Self { revision: id, hash, settings, table, routes, pools, waf, certificates, limits, timeouts })
     }
@@ -191,9 +215,66 @@ impl PoolState {
     }
 }
 
+impl Waf {
+    /// Loads the rules, once for each different setting. An engine whose rules and
+    /// settings are those that run is taken over; what rules keep between requests
+    /// lasts in any case.
+    fn new(settings: site::Waf, current: Option<&Self>) -> Result<Self, Vec<String>> {
+        let same = |current: &&Self| {
+            current.settings.settings == settings.settings && current.settings.routes == settings.routes
+        };
+        if let Some(current) = current.filter(same) {
+            return Ok(Self { engines: current.engines.clone(), settings: Arc::new(settings) });
+        }
+        let mut collections =
+            current.and_then(|current| current.engines.first()).map(|e| e.collections().clone());
+        let mut engines = Vec::new();
+        let own = settings.routes.iter().map(|own| settings.settings_of(own));
+        for variant in std::iter::once(settings.settings.clone()).chain(own) {
+            let loaded = Engine::load(&variant)
+                .map_err(|found| found.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+            let engine = match &collections {
+                Some(collections) => loaded.with_collections(collections.clone()),
+                None => loaded,
+            };
+            collections.get_or_insert_with(|| engine.collections().clone());
+            engines.push(Arc::new(engine));
+        }
+        Ok(Self { engines, settings: Arc::new(settings) })
+    }
+
+    fn of_route(
+        &self,
+        place: usize,
+        route: &edge_route::settings::Route,
+        ban: Option<Arc<site::WafBan>>,
+    ) -> Arc<RouteWaf> {
+        let settings = &self.settings;
+        let own = settings.routes.iter().position(|own| own.routes.iter().any(|&at| at as usize == place));
+        let mode = own.and_then(|own| settings.routes[own].mode).unwrap_or(settings.settings.mode);
+        Arc::new(RouteWaf {
+            engine: self.engines[own.map_or(0, |own| own + 1)].clone(),
+            route: route.name.clone(),
+            blocks: mode != waf_engine::settings::Mode::Detect,
+            websocket: settings.websocket,
+            message_limit: usize::try_from(settings.settings.limits.request_body.0)
+                .unwrap_or(usize::MAX >> 4),
+            refuse_large: settings.refuse_large,
+            capture: settings.capture,
+            ban,
+        })
+    }
+
+    /// The site's engine. What rules say outside of rules is the same on all routes.
+    pub(crate) fn engine(&self) -> Option<&Engine> {
+        self.engines.first().map(Arc::as_ref)
+    }
+}
+
 impl RouteState {
     fn new(
         route: &edge_route::settings::Route,
+        waf: Option<Arc<RouteWaf>>,
         pools: &[Arc<PoolState>],
         metrics: &Metrics,
         current: Option<&Compiled>,
@@ -219,7 +300,7 @@ impl RouteState {
             .as_ref()
             .map(|l| before.unwrap_or_else(|| Arc::new(Limiter::new(l.rate.per_second, l.burst))));
         let limited = metrics.registry.counter(&base::names::EDGE_RATE_LIMITED).with(&[&route.name]);
-        Self { pool, limiter, limit: route.limit.clone(), limited }
+        Self { pool, limiter, limit: route.limit.clone(), limited, waf }
     }
 
     /// Microseconds to wait, where the client has asked too often.

@@ -4,7 +4,7 @@
 use crate::compiled::Compiled;
 use crate::worker::{Opened, Worker};
 use edge_http::Refusal;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -14,6 +14,10 @@ use std::time::{Duration, Instant};
 pub(crate) struct Connection {
     /// Who is at the other end; a proxy, perhaps.
     pub(crate) peer: IpAddr,
+    /// Its port.
+    pub(crate) peer_port: u16,
+    /// Where it reached us.
+    pub(crate) server: SocketAddr,
     /// Whether it is encrypted.
     pub(crate) https: bool,
     /// Whether requests are only redirected to HTTPS.
@@ -34,6 +38,14 @@ pub(crate) struct Connection {
     /// Whether `turns` holds anything.
     special: AtomicBool,
     turns: Mutex<Turns>,
+}
+
+/// Both ends of a connection.
+#[derive(Clone, Copy)]
+pub(crate) struct Ends {
+    pub(crate) peer: IpAddr,
+    pub(crate) port: u16,
+    pub(crate) server: SocketAddr,
 }
 
 /// What seldom happens on a connection.
@@ -57,7 +69,7 @@ enum Upgrade {
 
 impl Connection {
     pub(crate) fn new(
-        peer: IpAddr,
+        ends: Ends,
         https: bool,
         redirects: bool,
         compiled: Arc<Compiled>,
@@ -65,7 +77,9 @@ impl Connection {
         opened: Opened,
     ) -> Self {
         Self {
-            peer,
+            peer: ends.peer,
+            peer_port: ends.port,
+            server: ends.server,
             https,
             redirects,
             compiled,

@@ -1,11 +1,15 @@
 //! What all workers share.
 
-use crate::access_log::AccessLog;
-use crate::bans::Bans;
+use crate::audit::AuditLog;
+use crate::bans::{Bans, Made, MadeBan};
 use crate::compiled::Compiled;
+use crate::inspect::Asked;
+use crate::line_log::LineLog;
 use crate::metrics::Metrics;
+use crate::offenders::Offenders;
 use arc_swap::ArcSwap;
 use balance::Change;
+use base::EventId;
 use base::events::Event;
 use edge_cert::Resolver;
 use edge_http::path::escape;
@@ -14,6 +18,7 @@ use hyper::http::request::Parts;
 use role::{Counter, Events, Gauge};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -25,7 +30,10 @@ pub(crate) struct Edge {
     pub(crate) bans: ArcSwap<Bans>,
     pub(crate) metrics: Metrics,
     pub(crate) events: Events,
-    pub(crate) access_log: AccessLog,
+    pub(crate) access_log: LineLog,
+    pub(crate) audit: AuditLog,
+    pub(crate) captured: LineLog,
+    pub(crate) state_dir: PathBuf,
     pub(crate) resolver: Arc<Resolver>,
     pub(crate) tls: Arc<rustls::ServerConfig>,
     pub(crate) listeners: Vec<Arc<Listener>>,
@@ -34,9 +42,22 @@ pub(crate) struct Edge {
     pub(crate) accepting: AtomicU32,
     pub(crate) draining: watch::Sender<bool>,
     pub(crate) crowd: Crowd,
+    /// Bans that were made here, until control has them.
+    pub(crate) made: Made,
+    offenders: Mutex<Offenders>,
+    /// Requests that were inspected, for the sampling of captures.
+    inspected: AtomicU64,
     started: Instant,
     /// When a refusal was last written as an event, in milliseconds after `started`.
     last_refusal_ms: AtomicU64,
+}
+
+/// What is written besides events.
+pub(crate) struct Logs {
+    pub(crate) access: LineLog,
+    pub(crate) audit: AuditLog,
+    pub(crate) captured: LineLog,
+    pub(crate) state_dir: PathBuf,
 }
 
 /// One address listened on.
@@ -58,7 +79,7 @@ impl Edge {
         compiled: Compiled,
         metrics: Metrics,
         events: Events,
-        access_log: AccessLog,
+        logs: Logs,
         resolver: Arc<Resolver>,
         tls: Arc<rustls::ServerConfig>,
         listeners: Vec<Arc<Listener>>,
@@ -69,7 +90,10 @@ impl Edge {
             bans: ArcSwap::default(),
             metrics,
             events,
-            access_log,
+            access_log: logs.access,
+            audit: logs.audit,
+            captured: logs.captured,
+            state_dir: logs.state_dir,
             resolver,
             tls,
             listeners,
@@ -77,6 +101,9 @@ impl Edge {
             accepting: AtomicU32::new(0),
             draining: watch::Sender::new(false),
             crowd: Crowd::default(),
+            made: Made::default(),
+            offenders: Mutex::default(),
+            inspected: AtomicU64::new(0),
             started: Instant::now(),
             last_refusal_ms: AtomicU64::new(0),
         }
@@ -92,7 +119,29 @@ impl Edge {
     }
 
     pub(crate) fn is_banned(&self, ip: IpAddr) -> bool {
-        self.bans.load().bans(ip, sys::clock::now_ms)
+        self.bans.load().bans(ip, sys::clock::now_ms) || self.made.bans(ip)
+    }
+
+    /// Whether an inspected request is one of the `every` that are captured.
+    pub(crate) fn is_sampled(&self, every: u32) -> bool {
+        every > 0 && self.inspected.fetch_add(1, Ordering::Relaxed).is_multiple_of(u64::from(every))
+    }
+
+    /// An event about a client: bans it where it was one too many. The ban holds here
+    /// at once; control is told when it asks.
+    pub(crate) fn note_offence(&self, ban: &site::WafBan, asked: &Asked, score: i64, event: EventId) {
+        let now_ms = sys::clock::now_ms();
+        let mut offenders = self.offenders.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(net) = offenders.note(ban, asked.client, score, now_ms) else { return };
+        drop(offenders);
+        let until_ms = now_ms.saturating_add(ban.time.0);
+        let why = format!(
+            "{} WAF events of score {} or more within {}, the last {event}",
+            ban.events, ban.score, ban.window
+        );
+        self.made.add(MadeBan { net, until_ms, why: why.clone(), behind_proxy: asked.behind_proxy });
+        self.metrics.waf_bans.inc();
+        self.events.emit(Event::Ban { net, duration: Some(ban.time), what: "ban".to_owned(), why });
     }
 
     /// Counts a refusal, and now and then tells of one.

@@ -83,6 +83,8 @@ pub(crate) struct Passing<'a> {
     upgrade: Option<HeaderValue>,
     trailers: bool,
     keep_claims: bool,
+    /// Messages of a WebSocket are inspected: none may be compressed.
+    plain_messages: bool,
 }
 
 impl<'a> Passing<'a> {
@@ -117,7 +119,24 @@ impl<'a> Passing<'a> {
             upgrade: upgrade_wanted(head).and_then(|u| HeaderValue::from_bytes(u).ok()),
             trailers: values(parts, header::TE).any(te_trailers),
             keep_claims: client.behind_proxy,
+            plain_messages: false,
         }
+    }
+
+    /// Offers the web server no extension of WebSocket (RFC 6455 §9.1), so that
+    /// messages are what they seem.
+    pub(crate) fn without_websocket_extensions(&mut self) {
+        self.plain_messages = true;
+    }
+
+    /// Whether the web server was offered no extension of WebSocket.
+    pub(crate) fn may_not_be_extended(&self) -> bool {
+        self.plain_messages
+    }
+
+    /// Whether the client asks to switch to WebSocket.
+    pub(crate) fn wants_websocket(&self) -> bool {
+        self.upgrade.as_ref().is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
     }
 
     pub(crate) fn method(&self) -> &Method {
@@ -175,7 +194,8 @@ impl<'a> Passing<'a> {
             || *name == header::CONTENT_LENGTH
             || *name == header::EXPECT
             || *name == header::VIA
-            || *name == REQUEST_ID;
+            || *name == REQUEST_ID
+            || (self.plain_messages && *name == header::SEC_WEBSOCKET_EXTENSIONS);
         let text = name.as_str();
         !ours
             && !is_hop_by_hop(text)

@@ -11,10 +11,11 @@
 //!
 //! Read `life_of_a_request.rs` first.
 
-mod access_log;
 mod admin;
+mod audit;
 mod bans;
 mod body;
+mod capture;
 mod client_stream;
 mod compiled;
 mod connection;
@@ -23,27 +24,33 @@ mod exchange;
 mod files;
 mod headers;
 mod health;
+mod hold;
 mod inspect;
 mod life_of_a_request;
+mod line_log;
 mod metrics;
+mod offenders;
 mod pages;
 mod tunnel;
 mod upstream;
+mod websocket;
 mod worker;
 
-pub use bans::Ban;
+pub use bans::{Ban, MadeBan};
 
-use crate::access_log::AccessLog;
 use crate::admin::Admin;
+use crate::audit::AuditLog;
 use crate::compiled::Compiled;
-use crate::edge::{Edge, Listener};
+use crate::edge::{Edge, Listener, Logs};
 use crate::health::Checks;
+use crate::line_log::LineLog;
 use crate::metrics::Metrics;
 use crate::worker::Listening;
 use base::names;
 use edge_cert::Resolver;
 use role::{Fault, Listeners, Start};
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Serves until it is told to stop and what was under way has ended.
@@ -56,19 +63,11 @@ pub async fn run(start: Start<site::Edge>) -> Result<(), Fault> {
     let resolver = Arc::new(Resolver::new(&compiled.certificates));
     let tls = tls_config(resolver.clone())?;
     let sockets = Sockets::open(&settings, &start.listeners, &metrics)?;
-    let access_log = AccessLog::start(settings.access_log.clone(), metrics.lines_dropped.clone())
-        .map_err(|error| Fault::new(format!("cannot start the access log's thread: {error}")))?;
+    let logs = start_logs(&settings, &compiled, &start.state_dir, &metrics)
+        .map_err(|error| Fault::new(format!("cannot start a log's thread: {error}")))?;
     let workers = sockets.by_worker.len();
-    let edge = Arc::new(Edge::new(
-        compiled,
-        metrics,
-        start.events,
-        access_log,
-        resolver,
-        tls,
-        sockets.listeners,
-        workers,
-    ));
+    let edge =
+        Arc::new(Edge::new(compiled, metrics, start.events, logs, resolver, tls, sockets.listeners, workers));
     let admin =
         Arc::new(Admin { edge: edge.clone(), checks: Checks::new(tokio::runtime::Handle::current()) });
     admin.certificate_gauges(None);
@@ -100,7 +99,25 @@ pub async fn run(start: Start<site::Edge>) -> Result<(), Fault> {
         }
     }
     edge.access_log.finish();
+    edge.captured.finish();
+    edge.audit.finish();
     Ok(())
+}
+
+fn start_logs(
+    settings: &site::Edge,
+    compiled: &Compiled,
+    state_dir: &Path,
+    metrics: &Metrics,
+) -> std::io::Result<Logs> {
+    let dropped = || metrics.lines_dropped.clone();
+    let captured = line_log::Settings::captured(compiled.waf.as_ref(), state_dir);
+    Ok(Logs {
+        access: LineLog::start("access-log", settings.access_log.as_ref().map(Into::into), dropped())?,
+        captured: LineLog::start("waf-capture", captured, dropped())?,
+        audit: AuditLog::start(compiled.waf.as_ref(), state_dir, dropped())?,
+        state_dir: state_dir.to_owned(),
+    })
 }
 
 /// TLS 1.2 and 1.3 with AWS-LC, sessions resumed by tickets that rustls seals

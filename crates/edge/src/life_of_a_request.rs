@@ -9,23 +9,25 @@ use crate::connection::Connection;
 use crate::exchange::Exchange;
 use crate::files::{self, Folder};
 use crate::headers::{self, Passing};
-use crate::inspect::{self, Inspection};
-use crate::pages::Answer;
-use crate::tunnel;
+use crate::hold::{self, Held};
+use crate::inspect::{Asked, Decision, Inspection};
+use crate::pages::{Answer, DROPPED};
+use crate::tunnel::{self, Switched};
 use crate::upstream::{self, Failure, Outgoing};
+use crate::websocket::Messages;
+use bytes::Bytes;
 use edge_http::check::{check_head, page_kind};
 use edge_http::path::normal;
 use edge_http::{Client, Refusal, RequestHead, forwarded, hygiene};
 use edge_route::Found;
 use edge_route::settings::Action;
 use hyper::body::{Body, Incoming};
-use hyper::header::HeaderValue;
+use hyper::header::{HeaderValue, SEC_WEBSOCKET_EXTENSIONS};
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode, Version};
-use std::net::IpAddr;
+use smallvec::SmallVec;
 use std::sync::Arc;
-use waf::Verdict;
 
 /// Bodies of repeatable requests up to this size are held in memory, so that
 /// they can be sent to another server.
@@ -35,7 +37,7 @@ const REPEATABLE_BODY: u64 = 64 << 10;
 pub(crate) async fn answer(
     connection: Arc<Connection>,
     request: Request<Incoming>,
-) -> Response<ResponseBody> {
+) -> Result<Response<ResponseBody>, Dropped> {
     let number = connection.begin_request();
     let (mut parts, body) = request.into_parts();
     let switch = parts.extensions.remove::<OnUpgrade>();
@@ -46,14 +48,14 @@ pub(crate) async fn answer(
     let http1 = parts.version != Version::HTTP_2;
     let mut response = match served {
         Ok(Served::Response(response)) => response,
-        Ok(Served::Switch(response, answered, server)) => {
+        Ok(Served::Switch(response, switched)) => {
             connection.decide_upgrade(true);
             exchange.status = response.status().as_u16();
             let idle = connection.compiled.timeouts.idle.duration();
             if let Some(client) = switch {
-                tokio::spawn(tunnel::run(client, server, exchange, answered, idle));
+                tokio::spawn(tunnel::run(client, switched, exchange, idle));
             }
-            return response;
+            return Ok(response);
         }
         Err(answer) => {
             // A chunk out of frame was counted where it was seen.
@@ -62,8 +64,11 @@ pub(crate) async fn answer(
             {
                 connection.worker.edge.refused(exchange.client, refusal, &parts);
             }
-            if let Answer::Blocked(_, id) = answer {
-                exchange.waf = Some(id);
+            exchange.waf = answer.event().or(exchange.waf);
+            if let Answer::Dropped(_) = answer {
+                connection.decide_upgrade(false);
+                exchange.status = DROPPED;
+                return Err(Dropped);
             }
             let lines = headers::lines(&parts);
             let kind = page_kind(&headers::request_head(&parts, &lines));
@@ -73,14 +78,26 @@ pub(crate) async fn answer(
     connection.decide_upgrade(false);
     exchange.status = response.status().as_u16();
     response.body_mut().ends(exchange);
-    response
+    Ok(response)
 }
+
+/// The client gets no answer: its connection ends, or its stream of HTTP/2 is reset.
+#[derive(Debug)]
+pub(crate) struct Dropped;
+
+impl std::fmt::Display for Dropped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ended by a rule of the WAF")
+    }
+}
+
+impl std::error::Error for Dropped {}
 
 /// What a request came to.
 enum Served {
     Response(Response<ResponseBody>),
     /// The web server switched protocols.
-    Switch(Response<ResponseBody>, upstream::Answered, OnUpgrade),
+    Switch(Response<ResponseBody>, Box<Switched>),
 }
 
 /// The journey itself, from top to bottom.
@@ -144,12 +161,21 @@ async fn serve(
 
     // With what body, and is it an attack?
     let mut body = take_body(connection, &site, body)?;
-    if route.waf {
-        exchange.waf = inspect(connection, &site, &head, client.ip, &mut body).await?;
+    let mut inspection = None;
+    if let Some(waf) = &state.waf {
+        let asked = Asked {
+            client: client.ip,
+            client_port: if client.behind_proxy { 0 } else { connection.peer_port },
+            behind_proxy: client.behind_proxy,
+            server: connection.server,
+            request_id: exchange.request_id.clone(),
+            waf: waf.clone(),
+        };
+        inspection = Some(inspect(connection, &head, asked, &mut body).await?);
     }
 
-    // Who answers.
-    match &route.action {
+    // Who answers, and may the client see it?
+    let served = match &route.action {
         Action::Redirect { to, status } => {
             let to = edge_route::table::redirect_target(to, head.path(), head.query());
             Err(Answer::Redirect(*status, to))
@@ -163,10 +189,17 @@ async fn serve(
             let pool = state.pool.as_ref().ok_or(Answer::Internal)?;
             let stripped = strip_prefix.then(|| site.table.stripped(index, head.path(), &path));
             let target = headers::target(parts, stripped.as_deref()).ok_or(Answer::Internal)?;
-            let passing =
+            let mut passing =
                 Passing::new(connection, &site, parts, &head, &client, target, exchange.request_id.clone());
-            pass_on(connection, &site, pool, passing, body, exchange).await
+            if state.waf.as_ref().is_some_and(|waf| waf.websocket) && passing.wants_websocket() {
+                passing.without_websocket_extensions();
+            }
+            pass_on(connection, &site, pool, passing, body, exchange, &mut inspection).await
         }
+    };
+    match inspection {
+        None => served,
+        Some(inspection) => tell(inspection, served, connection, parts, exchange),
     }
 }
 
@@ -184,27 +217,46 @@ fn take_body(connection: &Arc<Connection>, site: &Compiled, body: Incoming) -> R
     Ok(RequestBody::stream(None, body, limit, connection))
 }
 
-/// Shows the request to the WAF. The answer is the event that was written, if any.
-async fn inspect(
-    connection: &Arc<Connection>,
-    site: &Compiled,
-    head: &RequestHead<'_>,
-    client: IpAddr,
+/// Shows the request to the WAF: head, then body, which is held back as far as it is
+/// looked at and goes on unchanged.
+async fn inspect<'a>(
+    connection: &'a Arc<Connection>,
+    head: &'a RequestHead<'a>,
+    asked: Asked,
     body: &mut RequestBody,
-) -> Result<Option<base::EventId>, Answer> {
-    let Some(engine) = &site.waf else { return Ok(None) };
-    let mut inspection = Inspection::begin(engine, client);
-    let body_follows = !matches!(body, RequestBody::Empty) && engine.wants_body(head);
-    let mut verdict = inspection.head(head, body_follows);
-    if body_follows && verdict == Verdict::Pass {
-        let (bytes, whole) = body.gather(engine.body_limit()).await.map_err(body_answer)?;
-        verdict = inspection.body(&bytes, whole);
+) -> Result<Inspection<'a>, Answer> {
+    let mut inspection = Inspection::begin(&connection.worker, head, asked);
+    let decision = inspection.request_head();
+    if !decision.passes() {
+        return Err(inspection.refuse(decision));
     }
-    match inspection.end(&connection.worker.edge, head, client, verdict) {
-        inspect::Outcome::Clean => Ok(None),
-        inspect::Outcome::Noted(id) => Ok(Some(id)),
-        inspect::Outcome::Refused(status, id) => Err(Answer::Blocked(status, id)),
+    let wanted = inspection.wants_request_body().filter(|_| !matches!(body, RequestBody::Empty));
+    let (bytes, whole) = match wanted {
+        Some(limit) => body.gather(limit).await.map_err(body_answer)?,
+        None => (Bytes::new(), true),
+    };
+    let decision = inspection.request_body(bytes, whole);
+    if decision.passes() { Ok(inspection) } else { Err(inspection.refuse(decision)) }
+}
+
+/// Ends the inspection of what goes on: what matched is written down. Messages of a
+/// WebSocket are inspected on their own.
+fn tell(
+    inspection: Inspection<'_>,
+    served: Result<Served, Answer>,
+    connection: &Arc<Connection>,
+    parts: &Parts,
+    exchange: &mut Exchange,
+) -> Result<Served, Answer> {
+    let asked = inspection.asked().clone();
+    let ended = inspection.end();
+    exchange.waf = ended.event;
+    let served = served?;
+    let Served::Switch(response, mut switched) = served else { return Ok(served) };
+    if asked.waf.websocket && switched.is_websocket {
+        switched.messages = Some(Messages::new(connection, parts, asked, ended.told));
     }
+    Ok(Served::Switch(response, switched))
 }
 
 /// Sends the request to a web server and begins to pass on what it answers.
@@ -215,6 +267,7 @@ async fn pass_on(
     passing: Passing<'_>,
     mut body: RequestBody,
     exchange: &mut Exchange,
+    inspection: &mut Option<Inspection<'_>>,
 ) -> Result<Served, Answer> {
     // RFC 9110 §9.2.2: what may be done twice may be sent twice.
     let idempotent = matches!(passing.method().as_str(), "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE");
@@ -234,23 +287,71 @@ async fn pass_on(
     })?;
     exchange.server = Some(answered.server.clone());
 
+    if let Some(looking) = inspection {
+        let decision = shown_head(looking, &response);
+        if !decision.passes() {
+            return Err(withhold(inspection, decision));
+        }
+    }
+
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         // Unasked for, it cannot be passed on.
         let Some(protocol) = passing.upgrade() else { return Err(Answer::BadGateway) };
+        let is_websocket = passing.wants_websocket();
+        if passing.may_not_be_extended() && response.headers().contains_key(SEC_WEBSOCKET_EXTENSIONS) {
+            // RFC 6455 §4.1: an extension that was not offered. Its messages could not be read.
+            return Err(Answer::BadGateway);
+        }
         let server = hyper::upgrade::on(&mut response);
         let (parts, _) = response.into_parts();
         let mut response = Response::from_parts(parts, ResponseBody::empty());
         headers::clean_response(response.headers_mut());
         headers::switch(response.headers_mut(), protocol);
-        return Ok(Served::Switch(response, answered, server));
+        let switched = Switched { server, answered, is_websocket, messages: None };
+        return Ok(Served::Switch(response, Box::new(switched)));
     }
     let idle = site.timeouts.idle.duration();
+    let mut answered = answered;
+    let mut held = Held::default();
+    if let Some(looking) = inspection {
+        let holds = hold::may_hold(passing.method(), response.status(), response.headers(), response.body());
+        let wanted = looking.wants_response_body().filter(|_| holds);
+        if let Some(limit) = wanted {
+            held = hold::hold(response.body_mut(), limit, idle).await.map_err(|fault| match fault {
+                BodyFault::ServerSilent => Answer::GatewayTimeout,
+                _ => Answer::BadGateway,
+            })?;
+            if held.whole {
+                answered.complete();
+            }
+        }
+        let decision = match wanted {
+            Some(_) => looking.response_body(&held.text(), held.whole),
+            None => looking.response_body(b"", true),
+        };
+        if !decision.passes() {
+            return Err(withhold(inspection, decision));
+        }
+    }
     let mut response = response.map(|incoming| {
-        let body = FromServer { incoming, answered, idle, timer: Lazy::default() };
+        let body = FromServer { held, incoming, answered, idle, timer: Lazy::default() };
         ResponseBody::new(Source::Server(Box::new(body)))
     });
     headers::clean_response(response.headers_mut());
     Ok(Served::Response(response))
+}
+
+/// Shows an answer's head to the WAF.
+fn shown_head(inspection: &mut Inspection<'_>, response: &Response<Incoming>) -> Decision {
+    let lines: SmallVec<[(&[u8], &[u8]); 24]> =
+        response.headers().iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())).collect();
+    let version = if response.version() == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" };
+    inspection.response_head(response.status().as_u16(), version, &lines)
+}
+
+/// What the client gets in place of an answer that it may not see.
+fn withhold(inspection: &mut Option<Inspection<'_>>, decision: Decision) -> Answer {
+    inspection.take().map_or(Answer::Internal, |inspection| inspection.refuse(decision))
 }
 
 /// The answer to a request whose own body failed.

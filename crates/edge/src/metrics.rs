@@ -4,7 +4,8 @@
 use base::names;
 use edge_http::Refusal;
 use role::{Counter, Family, Gauge, Histogram, Registry};
-use std::sync::{Arc, OnceLock};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// What is counted whatever the pool.
 pub(crate) struct Metrics {
@@ -17,15 +18,29 @@ pub(crate) struct Metrics {
     pub(crate) sent_bytes: Arc<Counter>,
     pub(crate) banned: Arc<Counter>,
     pub(crate) lines_dropped: Arc<Counter>,
-    pub(crate) waf_pass: Arc<Counter>,
-    pub(crate) waf_detect: Arc<Counter>,
-    pub(crate) waf_block: Arc<Counter>,
+    pub(crate) waf: Verdicts,
+    pub(crate) waf_responses: Verdicts,
+    pub(crate) waf_messages: Verdicts,
     pub(crate) waf_duration: Arc<Histogram>,
-    pub(crate) waf_matches: Arc<Family<Counter>>,
+    pub(crate) waf_exceeded: Arc<Family<Counter>>,
+    pub(crate) waf_bans: Arc<Counter>,
+    waf_matches: Arc<Family<Counter>>,
+    /// The rules that have matched, at most a thousand.
+    waf_rules: Mutex<HashMap<u64, Arc<Counter>>>,
     /// Requests that no pool answered.
     pub(crate) own: PoolMetrics,
     refused: Vec<Arc<Counter>>,
 }
+
+/// What the WAF said.
+pub(crate) struct Verdicts {
+    pub(crate) pass: Arc<Counter>,
+    pub(crate) detect: Arc<Counter>,
+    pub(crate) block: Arc<Counter>,
+}
+
+/// Rules that have a series of their own: the Core Rule Set has some 600.
+const RULES: usize = 1_000;
 
 /// One pool's part.
 pub(crate) struct PoolMetrics {
@@ -56,7 +71,15 @@ impl Metrics {
     pub(crate) fn new(registry: Arc<Registry>) -> Self {
         let handshakes = registry.counter(&names::EDGE_HANDSHAKES);
         let refused = registry.counter(&names::EDGE_REFUSED);
-        let waf = registry.counter(&names::WAF_REQUESTS);
+        let verdicts = |metric| {
+            let family = registry.counter(metric);
+            let [pass, detect, block] = ["pass", "detect", "block"].map(|verdict| family.with(&[verdict]));
+            Verdicts { pass, detect, block }
+        };
+        let answers = registry.counter(&names::WAF_RESPONSES);
+        // Detecting is told of requests, with their answers.
+        let [pass, block] = ["pass", "block"].map(|verdict| answers.with(&[verdict]));
+        let waf_responses = Verdicts { detect: pass.clone(), pass, block };
         let counter = |metric| registry.counter(metric).with(&[]);
         Self {
             handshakes_full: handshakes.with(&["full"]),
@@ -67,11 +90,14 @@ impl Metrics {
             sent_bytes: counter(&names::EDGE_SENT_BYTES),
             banned: counter(&names::EDGE_BANNED),
             lines_dropped: registry.counter(&names::EVENTS_DROPPED).with(&["edge"]),
-            waf_pass: waf.with(&["pass"]),
-            waf_detect: waf.with(&["detect"]),
-            waf_block: waf.with(&["block"]),
+            waf: verdicts(&names::WAF_REQUESTS),
+            waf_responses,
+            waf_messages: verdicts(&names::WAF_FRAMES),
             waf_duration: registry.histogram(&names::WAF_DURATION).with(&[]),
+            waf_exceeded: registry.counter(&names::WAF_EXCEEDED),
+            waf_bans: counter(&names::WAF_BANS),
             waf_matches: registry.counter(&names::WAF_MATCHES),
+            waf_rules: Mutex::default(),
             own: PoolMetrics {
                 codes: Codes::new(registry.counter(&names::EDGE_REQUESTS), &["-"]),
                 duration: registry.histogram(&names::EDGE_REQUEST_DURATION).with(&["-"]),
@@ -79,6 +105,20 @@ impl Metrics {
             },
             refused: Refusal::ALL.iter().map(|r| refused.with(&[r.reason()])).collect(),
             registry,
+        }
+    }
+
+    /// A rule matched.
+    pub(crate) fn waf_matched(&self, rule: u64) {
+        let mut rules = self.waf_rules.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counter) = rules.get(&rule) {
+            counter.inc();
+        } else if rules.len() < RULES {
+            let counter = self.waf_matches.with(&[&rule.to_string()]);
+            counter.inc();
+            rules.insert(rule, counter);
+        } else {
+            self.waf_matches.with(&["other"]).inc();
         }
     }
 

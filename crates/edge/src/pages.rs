@@ -10,6 +10,10 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_RANGE, CONTENT_TYP
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 
+/// The status noted where a connection was ended without an answer (nginx' custom; no
+/// such status goes over the wire).
+pub(crate) const DROPPED: u16 = 444;
+
 /// An answer of our own.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Answer {
@@ -27,6 +31,12 @@ pub(crate) enum Answer {
     RateLimited(u64),
     /// The WAF refused it.
     Blocked(u16, EventId),
+    /// The WAF keeps the web server's answer back.
+    Withheld(u16, EventId),
+    /// The WAF sends the client elsewhere.
+    Diverted(u16, String, EventId),
+    /// The WAF ends the connection without an answer.
+    Dropped(EventId),
     /// Elsewhere.
     Redirect(u16, String),
     /// A condition of the request does not hold.
@@ -53,7 +63,9 @@ impl Answer {
             Self::NotFound => 404,
             Self::MethodNotAllowed(_) => 405,
             Self::RateLimited(_) => 429,
-            Self::Blocked(status, _) | Self::Redirect(status, _) => *status,
+            Self::Blocked(status, _) | Self::Withheld(status, _) => *status,
+            Self::Redirect(status, _) | Self::Diverted(status, ..) => *status,
+            Self::Dropped(_) => DROPPED,
             Self::ConditionFailed => 412,
             Self::RangeNotSatisfiable(_) => 416,
             Self::Unavailable => 503,
@@ -72,10 +84,17 @@ impl Answer {
             Self::Forbidden => "this may not be read",
             Self::MethodNotAllowed(_) => "this address does not take this method",
             Self::RateLimited(_) => "too many requests; please wait a moment",
+            Self::Blocked(413, _) => {
+                "the request is larger than what this site inspects and takes. If it must be, tell the site's operator this id"
+            }
             Self::Blocked(..) => {
                 "the request looks like an attack and was refused. If it was not, tell the site's operator this id"
             }
-            Self::Redirect(..) => "this is found elsewhere",
+            Self::Withheld(..) => {
+                "the answer shows what it should not and was kept back. If it does not, tell the site's operator this id"
+            }
+            Self::Dropped(_) => "the connection was ended",
+            Self::Redirect(..) | Self::Diverted(..) => "this is found elsewhere",
             Self::ConditionFailed => "the condition of the request does not hold",
             Self::RangeNotSatisfiable(_) => "the file does not have this part",
             Self::Unavailable => "no server is available right now; please try again shortly",
@@ -83,6 +102,16 @@ impl Answer {
             Self::GatewayTimeout => "the server did not answer in time",
             Self::ClientGone => "the client has gone",
             Self::Internal => "something went wrong on our side",
+        }
+    }
+
+    /// The event that explains it.
+    pub(crate) fn event(&self) -> Option<EventId> {
+        match self {
+            Self::Blocked(_, id) | Self::Withheld(_, id) | Self::Diverted(_, _, id) | Self::Dropped(id) => {
+                Some(*id)
+            }
+            _ => None,
         }
     }
 
@@ -100,9 +129,9 @@ impl Answer {
         http1: bool,
     ) -> Response<ResponseBody> {
         let status = StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let id = match self {
-            Self::Blocked(_, id) => id.to_string(),
-            _ => request_id.to_str().unwrap_or_default().to_owned(),
+        let id = match self.event() {
+            Some(id) => id.to_string(),
+            None => request_id.to_str().unwrap_or_default().to_owned(),
         };
         let (content_type, text) = match kind {
             PageKind::Html => ("text/html; charset=utf-8", html(status, self.explanation(), &id)),
@@ -121,7 +150,7 @@ impl Answer {
         match self {
             Self::RateLimited(seconds) => add(RETRY_AFTER, &seconds.to_string()),
             Self::Unavailable => add(RETRY_AFTER, "5"),
-            Self::Redirect(_, to) => add(LOCATION, to),
+            Self::Redirect(_, to) | Self::Diverted(_, to, _) => add(LOCATION, to),
             Self::MethodNotAllowed(allow) => add(ALLOW, allow),
             Self::Refused(Refusal::Method) => add(ALLOW, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
             // RFC 9110 §14.4.

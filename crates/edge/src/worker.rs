@@ -2,8 +2,9 @@
 //! lives and dies on the worker that accepted it; a request never changes thread.
 
 use crate::client_stream::{ClientStream, Transport};
-use crate::connection::Connection;
+use crate::connection::{Connection, Ends};
 use crate::edge::{Edge, Listener, Place};
+use crate::inspect::Workspaces;
 use crate::life_of_a_request::answer;
 use crate::upstream::Idle;
 use edge_http::{Guard, GuardLimits, Refusal, forwarded};
@@ -11,8 +12,7 @@ use futures_util::FutureExt;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use std::convert::Infallible;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -24,6 +24,7 @@ use tokio::runtime::Builder;
 pub(crate) struct Worker {
     pub(crate) edge: Arc<Edge>,
     pub(crate) idle: Idle,
+    pub(crate) workspaces: Workspaces,
     open: AtomicUsize,
     random: AtomicU64,
 }
@@ -41,7 +42,13 @@ const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(50);
 impl Worker {
     pub(crate) fn new(edge: Arc<Edge>) -> Self {
         let random = AtomicU64::new(sys::random::u64());
-        Self { edge, idle: Idle::default(), open: AtomicUsize::new(0), random }
+        Self {
+            edge,
+            idle: Idle::default(),
+            workspaces: Workspaces::default(),
+            open: AtomicUsize::new(0),
+            random,
+        }
     }
 
     /// A number for request ids: unlike any other, but not secret (SplitMix64,
@@ -107,20 +114,20 @@ async fn accept(worker: Arc<Worker>, socket: TcpListener, listener: Arc<Listener
             accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => admit(&worker, stream, peer.ip(), &listener),
+            Ok((stream, peer)) => admit(&worker, stream, peer, &listener),
             Err(_) => tokio::time::sleep(OUT_OF_DESCRIPTORS).await,
         }
     }
     // Whoever has been promised a connection by the kernel gets it.
     while let Some(Ok((stream, peer))) = socket.accept().now_or_never() {
-        admit(&worker, stream, peer.ip(), &listener);
+        admit(&worker, stream, peer, &listener);
     }
 }
 
 /// Lets a connection in, or not: bans and limits come before the first byte.
-fn admit(worker: &Arc<Worker>, stream: TcpStream, peer: IpAddr, listener: &Arc<Listener>) {
+fn admit(worker: &Arc<Worker>, stream: TcpStream, from: SocketAddr, listener: &Arc<Listener>) {
     let edge = &worker.edge;
-    let peer = base::net::canonical(peer);
+    let peer = base::net::canonical(from.ip());
     listener.accepted.inc();
     let site = edge.current();
     let trusted = forwarded::is_trusted(peer, &site.settings.trusted_proxies);
@@ -142,7 +149,9 @@ fn admit(worker: &Arc<Worker>, stream: TcpStream, peer: IpAddr, listener: &Arc<L
     listener.connections.add(1);
     let opened = Opened { worker: worker.clone(), listener: listener.clone(), _place: place };
     let https = listener.https;
-    let connection = Arc::new(Connection::new(peer, https, redirects, site, worker.clone(), opened));
+    let server = stream.local_addr().unwrap_or(listener.address);
+    let ends = Ends { peer, port: from.port(), server };
+    let connection = Arc::new(Connection::new(ends, https, redirects, site, worker.clone(), opened));
     tokio::spawn(async move { serve(stream, &connection).await });
 }
 
@@ -199,10 +208,7 @@ async fn serve_http1(transport: Transport, connection: &Arc<Connection>) {
     builder.timer(TokioTimer::new()).header_read_timeout(None).max_headers(lines + 1);
     builder.max_buf_size(head.saturating_add(16 << 10)).half_close(false);
     let shared = connection.clone();
-    let service = service_fn(move |request| {
-        let answered = answer(shared.clone(), request);
-        async move { Ok::<_, Infallible>(answered.await) }
-    });
+    let service = service_fn(move |request| answer(shared.clone(), request));
     let serving = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
     // The stream itself watches for idleness between requests.
     drive(serving, connection, None).await;
@@ -224,10 +230,7 @@ async fn serve_http2(transport: Transport, connection: &Arc<Connection>) {
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(20));
     let shared = connection.clone();
-    let service = service_fn(move |request| {
-        let answered = answer(shared.clone(), request);
-        async move { Ok::<_, Infallible>(answered.await) }
-    });
+    let service = service_fn(move |request| answer(shared.clone(), request));
     let keep_alive = Some(connection.compiled.timeouts.keep_alive.duration());
     drive(builder.serve_connection(TokioIo::new(stream), service), connection, keep_alive).await;
 }

@@ -28,7 +28,7 @@ pub struct Edge {
     /// Routes, first match wins.
     pub routes: edge_route::settings::Settings,
     /// The WAF; none is off.
-    pub waf: Option<waf::settings::Settings>,
+    pub waf: Option<crate::Waf>,
     /// What clients may send.
     pub limits: Limits,
     /// How long each step may take.

@@ -7,17 +7,21 @@
 //! a [`Revision`]. Pure data; versions N and N−1 read each other's, so new
 //! fields come with `#[serde(default)]`.
 
+pub mod capture;
 pub mod database;
 pub mod edge;
 pub mod line;
 pub mod monitor;
 pub mod process;
+pub mod waf;
 
+pub use capture::Captured;
 pub use database::{Database, Databases, Durability, Member, MemberRole, PostgresInstance, User};
 pub use edge::{AccessLog, Certificate, Edge};
 pub use line::Line;
 pub use monitor::{Agent, Log, LogFormat, Monitor, Target};
 pub use process::{ListenerSpec, ProcessFile, ProcessSpec, StopSignal, UserClass};
+pub use waf::{Capture, CoreRuleSet, RouteWaf, Waf, WafBan};
 
 use base::RevisionId;
 use serde::{Deserialize, Serialize};

@@ -4,6 +4,7 @@ use crate::declare::{Kind, choice, table};
 use crate::defaults;
 use crate::diagnostic::{Code, quote};
 use crate::keys::site::Domain;
+use crate::keys::waf::RouteWaf;
 use crate::read::{Context, Node, Table, TableNode, Text, Value, Wrong};
 use crate::span::Spanned;
 use crate::values::{FilePath, Name, check_url, text_value};
@@ -58,8 +59,8 @@ table! {
     optional limit: Limit;
     why "logins and searches should not be tried by the thousand"; example r#"limit = { rate = "20/s", burst = 40, per = "ip" }"#;
 
-    /// Whether the WAF inspects these requests.
-    default waf: bool = true;
+    /// Whether the WAF inspects these requests, or what it does otherwise than `[waf]` says.
+    default waf: RouteWaf = RouteWaf::On;
     why "an upload of code, say, cannot be told from an attack"; example "waf = false";
 }
 

@@ -238,70 +238,10 @@ impl Lowering<'_> {
                         LimitPer::All => route::LimitKey::All,
                     },
                 }),
-                waf: route.waf.value,
+                waf: route.waf.value != config::RouteWaf::Off,
             });
         }
         complete.then_some(routes)
-    }
-
-    /// `Some(None)` without a WAF; `None` where findings say what is wrong.
-    fn waf(&mut self) -> Option<Option<waf::settings::Settings>> {
-        let Some(keys) = &self.config.waf else { return Some(None) };
-        let mut files = Vec::new();
-        for rules in keys.rules.iter() {
-            let pattern = self.inputs.resolve(&rules.value.0);
-            let is_pattern = rules.value.0.to_string_lossy().contains('*');
-            let paths = if is_pattern { self.inputs.glob(&pattern) } else { vec![pattern.clone()] };
-            if paths.is_empty() {
-                let hint =
-                    "paths are relative to the folder of this file; `*` stands for any part of a file's name";
-                self.error(Code::File, rules.span, format!("no file is `{}`", pattern.display()), hint);
-            }
-            for path in paths {
-                let name = path.strip_prefix(self.inputs.folder()).unwrap_or(&path).display().to_string();
-                match self.inputs.text_of(&path) {
-                    Ok(text) => files.push(waf::settings::RuleFile { name, text }),
-                    Err(why) => {
-                        let message = format!("the rule file `{}` cannot be read: {why}", path.display());
-                        self.error(
-                            Code::File,
-                            rules.span,
-                            message,
-                            "paths are relative to the folder of this file",
-                        );
-                    }
-                }
-            }
-        }
-        let settings = waf::settings::Settings {
-            mode: match keys.mode.value {
-                config::Mode::Detect => waf::settings::Mode::Detect,
-                config::Mode::Block => waf::settings::Mode::Block,
-            },
-            files,
-            exclude: keys
-                .exclude
-                .iter()
-                .map(|e| waf::settings::Exclusion {
-                    rule: e.rule.value,
-                    path: e.path.as_ref().map(|p| p.value.0.clone()),
-                    arg: e.arg.as_ref().map(|a| a.value.clone()),
-                })
-                .collect(),
-            body_limit: keys.body_limit.value,
-            beyond_limit: match keys.beyond_limit.value {
-                config::BeyondLimit::Pass => waf::settings::BeyondLimit::Pass,
-                config::BeyondLimit::Refuse => waf::settings::BeyondLimit::Refuse,
-            },
-        };
-        if let Err(errors) = waf::Engine::load(&settings) {
-            for error in errors {
-                let hint = error.hint.clone();
-                let message = format!("{}:{}: {}", error.file, error.line, error.what);
-                self.error(Code::Expression, keys.rules.span, message, hint);
-            }
-        }
-        if self.failed() { None } else { Some(Some(settings)) }
     }
 
     fn limits(&self) -> edge_http::Limits {

@@ -6,6 +6,8 @@ mod edge;
 pub(crate) mod firewall;
 mod monitor;
 pub(crate) mod processes;
+mod waf;
+mod waf_files;
 
 use crate::book::Book;
 use crate::compile::{Compiled, Facts, Refusal};

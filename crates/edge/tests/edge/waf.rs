@@ -1,21 +1,38 @@
 //! The WAF in its place: heads, bodies, block pages, events.
 
 use crate::harness::*;
-use ::waf::settings::{BeyondLimit, Mode, RuleFile, Settings};
 use base::Bytes as Size;
+use waf_engine::settings::{BeyondLimit, Limits, Mode, RuleFile, Settings};
 
 const RULES: &str = r#"
 SecRule ARGS "@contains union select" "id:100001,phase:2,deny,status:403,t:lowercase,msg:'SQL injection'"
 SecRule REQUEST_HEADERS:User-Agent "@contains badbot" "id:100002,phase:1,deny,status:403,msg:'bad bot'"
 "#;
 
-fn rules(mode: Mode) -> Settings {
-    Settings {
-        mode,
-        files: vec![RuleFile { name: "test.conf".into(), text: RULES.into() }],
-        exclude: vec![],
-        body_limit: Size(4_096),
-        beyond_limit: BeyondLimit::Pass,
+fn rules(mode: Mode) -> site::Waf {
+    with_rules(mode, RULES)
+}
+
+/// A WAF of these rules alone.
+pub(crate) fn with_rules(mode: Mode, text: &str) -> site::Waf {
+    let limits = Limits { request_body: Size(4_096), beyond: BeyondLimit::Pass, ..Limits::default() };
+    site::Waf {
+        settings: Settings {
+            mode,
+            files: vec![RuleFile { name: "test.conf".into(), text: text.into() }],
+            data: vec![],
+            tx: vec![],
+            exclude: vec![],
+            processors_by_content_type: true,
+            raw_body: Default::default(),
+            limits,
+        },
+        routes: vec![],
+        crs: None,
+        websocket: false,
+        refuse_large: false,
+        capture: None,
+        ban: None,
     }
 }
 
@@ -73,7 +90,7 @@ async fn attacks_are_blocked_with_an_id_that_leads_to_the_event() {
     assert_eq!(edge.metric("bastide_waf_requests_total{verdict=\"detect\"}").await, 1.0);
 
     let mut broken = rules(Mode::Block);
-    broken.files[0].text = "SecRule ARGS \"@nonsense x\" \"id:1,deny\"".into();
+    broken.settings.files[0].text = "SecRule ARGS \"@nonsense x\" \"id:1,deny\"".into();
     site.waf = Some(broken);
     let error = edge.reload(3, site).await.unwrap_err();
     assert!(error.contains("test.conf"), "{error}");

@@ -1,6 +1,8 @@
-//! The access log: JSON lines through a bounded queue to a thread of its own.
-//! No request ever waits for the disk; what does not fit is dropped and counted.
+//! Logs of lines: the access log, the WAF's audit log, captured requests. Each has
+//! a bounded queue to a thread of its own. No request ever waits for the disk; what
+//! does not fit is dropped and counted.
 
+use crate::compiled::Waf;
 use role::Counter;
 use serde::Serialize;
 use std::fs::{File, OpenOptions};
@@ -21,7 +23,34 @@ const BATCH: usize = 64 << 10;
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Where lines go.
-pub(crate) struct AccessLog {
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Settings {
+    pub(crate) path: PathBuf,
+    /// It is renamed to `.1` when it grows beyond this; 0 is never.
+    pub(crate) rotate_at: u64,
+    /// How many renamed files are kept.
+    pub(crate) keep: u32,
+    /// The mode of a new file.
+    pub(crate) mode: u32,
+}
+
+impl From<&site::AccessLog> for Settings {
+    fn from(log: &site::AccessLog) -> Self {
+        Self { path: log.path.clone(), rotate_at: log.rotate_at.0, keep: log.keep, mode: 0o640 }
+    }
+}
+
+impl Settings {
+    /// Where captured requests go: two files of the size that the site's file says.
+    pub(crate) fn captured(waf: Option<&Waf>, state_dir: &Path) -> Option<Self> {
+        let capture = waf?.settings.capture?;
+        let path = state_dir.join(site::waf::CAPTURE);
+        Some(Self { path, rotate_at: capture.size.0.max(1), keep: 1, mode: 0o600 })
+    }
+}
+
+/// A log of lines.
+pub(crate) struct LineLog {
     queue: Mutex<Option<SyncSender<Message>>>,
     sender: SyncSender<Message>,
     on: AtomicBool,
@@ -31,17 +60,24 @@ pub(crate) struct AccessLog {
 
 enum Message {
     Line(Vec<u8>),
-    Settings(Option<site::AccessLog>),
+    /// A file of its own.
+    File(PathBuf, Vec<u8>),
+    Settings(Option<Settings>),
     End,
 }
 
-impl AccessLog {
-    pub(crate) fn start(settings: Option<site::AccessLog>, dropped: Arc<Counter>) -> std::io::Result<Self> {
+impl LineLog {
+    /// `name` is the thread's.
+    pub(crate) fn start(
+        name: &str,
+        settings: Option<Settings>,
+        dropped: Arc<Counter>,
+    ) -> std::io::Result<Self> {
         let (sender, receiver) = sync_channel(QUEUE);
         let on = AtomicBool::new(settings.is_some());
         let counter = dropped.clone();
         let thread = std::thread::Builder::new()
-            .name("access-log".into())
+            .name(name.to_owned())
             .spawn(move || Writer::new(settings, counter).run(&receiver))?;
         let thread = Mutex::new(Some(thread));
         Ok(Self { queue: Mutex::new(Some(sender.clone())), sender, on, dropped, thread })
@@ -54,15 +90,31 @@ impl AccessLog {
     /// Queues one line.
     pub(crate) fn write(&self, line: &impl Serialize) {
         let mut bytes = Vec::with_capacity(512);
-        let made = serde_json::to_writer(&mut bytes, line).is_ok();
-        bytes.push(b'\n');
-        if !made || self.sender.try_send(Message::Line(bytes)).is_err() {
+        match serde_json::to_writer(&mut bytes, line) {
+            Ok(()) => self.write_text(bytes),
+            Err(_) => self.dropped.inc(),
+        }
+    }
+
+    /// Queues a line, or several that belong together.
+    pub(crate) fn write_text(&self, mut text: Vec<u8>) {
+        if text.last() != Some(&b'\n') {
+            text.push(b'\n');
+        }
+        if self.sender.try_send(Message::Line(text)).is_err() {
+            self.dropped.inc();
+        }
+    }
+
+    /// Queues a file of its own, in folders that are made where they are missing.
+    pub(crate) fn write_file(&self, path: PathBuf, content: Vec<u8>) {
+        if self.sender.try_send(Message::File(path, content)).is_err() {
             self.dropped.inc();
         }
     }
 
     /// Writes elsewhere from now on, or nowhere.
-    pub(crate) fn change(&self, settings: Option<site::AccessLog>) {
+    pub(crate) fn change(&self, settings: Option<Settings>) {
         self.on.store(settings.is_some(), Ordering::Relaxed);
         // Waits for room: settings are not lines, they must arrive.
         let _ = self.sender.send(Message::Settings(settings));
@@ -81,7 +133,7 @@ impl AccessLog {
 }
 
 struct Writer {
-    settings: Option<site::AccessLog>,
+    settings: Option<Settings>,
     dropped: Arc<Counter>,
     file: Option<(File, u64)>,
     failed_at: Option<Instant>,
@@ -90,7 +142,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(settings: Option<site::AccessLog>, dropped: Arc<Counter>) -> Self {
+    fn new(settings: Option<Settings>, dropped: Arc<Counter>) -> Self {
         Self { settings, dropped, file: None, failed_at: None, batch: Vec::with_capacity(BATCH), lines: 0 }
     }
 
@@ -104,6 +156,11 @@ impl Writer {
                         self.lines += 1;
                         if self.batch.len() >= BATCH {
                             self.flush();
+                        }
+                    }
+                    Message::File(path, content) => {
+                        if write_new(&path, &content).is_err() {
+                            self.dropped.inc();
                         }
                     }
                     Message::Settings(settings) => {
@@ -148,7 +205,7 @@ impl Writer {
             self.file = None;
         }
         if self.file.is_none() {
-            self.file = open(&settings.path);
+            self.file = open(&settings.path, settings.mode);
         }
         let Some((file, size)) = &mut self.file else { return false };
         if file.write_all(&self.batch).is_err() {
@@ -156,7 +213,7 @@ impl Writer {
         }
         self.failed_at = None;
         *size += self.batch.len() as u64;
-        if settings.rotate_at.0 > 0 && *size > settings.rotate_at.0 {
+        if settings.rotate_at > 0 && *size > settings.rotate_at {
             rotate(&settings.path, settings.keep);
             self.file = None;
         }
@@ -171,13 +228,20 @@ fn same_file(file: &File, path: &Path) -> bool {
     id(open) == id(named)
 }
 
-fn open(path: &Path) -> Option<(File, u64)> {
+fn open(path: &Path, mode: u32) -> Option<(File, u64)> {
     if let Some(folder) = path.parent() {
         let _ = std::fs::create_dir_all(folder);
     }
-    let file = OpenOptions::new().append(true).create(true).mode(0o640).open(path).ok()?;
+    let file = OpenOptions::new().append(true).create(true).mode(mode).open(path).ok()?;
     let size = file.metadata().ok()?.len();
     Some((file, size))
+}
+
+fn write_new(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    OpenOptions::new().write(true).create_new(true).mode(0o640).open(path)?.write_all(content)
 }
 
 /// `access.jsonl` → `access.jsonl.1` → … → `.keep`, which is removed.
@@ -196,19 +260,19 @@ fn rotate(path: &Path, keep: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base::Bytes;
 
     #[test]
     fn lines_arrive_files_rotate_and_failures_are_counted() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log/access.jsonl");
-        let settings = site::AccessLog { path: path.clone(), rotate_at: Bytes(100), keep: 2 };
+        let settings = Settings { path: path.clone(), rotate_at: 100, keep: 2, mode: 0o600 };
         let dropped = Arc::new(Counter::default());
-        let log = AccessLog::start(Some(settings), dropped.clone()).unwrap();
+        let log = LineLog::start("test", Some(settings), dropped.clone()).unwrap();
         for n in 0..2_000u32 {
             log.write(&n);
         }
-        log.change(Some(site::AccessLog { path: "/proc/no/such".into(), rotate_at: Bytes(0), keep: 0 }));
+        log.write_file(folder.path().join("one/by/one"), b"whole".to_vec());
+        log.change(Some(Settings { path: "/proc/no/such".into(), rotate_at: 0, keep: 0, mode: 0o600 }));
         log.write(&1);
         log.finish();
         let count =
@@ -217,5 +281,6 @@ mod tests {
         assert!(kept > 0 && kept <= 2_000, "{kept}");
         assert!(!folder.path().join("log/access.jsonl.3").exists());
         assert_eq!(dropped.get(), 1);
+        assert_eq!(std::fs::read(folder.path().join("one/by/one")).unwrap(), b"whole");
     }
 }
