@@ -1,9 +1,9 @@
 //! SQL injection and cross-site scripting in a value, recognised by its tokens.
 //!
-//! [`sqli`] asks: if this value stood in a statement of SQL (bare, within `'…'`, within `"…"`),
+//! [`sqli()`] asks: if this value stood in a statement of SQL (bare, within `'…'`, within `"…"`),
 //! would its tokens spell an attack? It cuts the value into tokens, folds what means the same
 //! (`1+1` is a number, `a, b` a name), and looks the first five kinds up among the fingerprints
-//! of known attacks. [`xss`] asks the same of a page: standing between tags, as an attribute, or
+//! of known attacks. [`xss()`] asks the same of a page: standing between tags, as an attribute, or
 //! within an attribute's quotes, would the value open a tag, an event handler or a URL that runs
 //! a script?
 //!

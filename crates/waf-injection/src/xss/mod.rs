@@ -5,9 +5,9 @@
 
 mod names;
 
-use memchr::{memchr, memchr2};
+use memchr::memchr;
 
-use crate::bytes::lacks_tag_and_value;
+use crate::bytes::{lacks_tag_and_value, occur};
 use names::{Attribute, attribute, is_script_tag, is_script_url};
 
 /// Whether the value, put into a page, would run a script.
@@ -24,19 +24,18 @@ fn examine(value: &[u8]) -> bool {
     let marks = Marks::of(value);
     (marks.tag && runs(value, State::Data))
         || (marks.leads_on && runs(value, State::BeforeAttribute))
-        || (marks.single && runs(value, State::Quoted(b'\'')))
-        || (marks.double && runs(value, State::Quoted(b'"')))
-        || (marks.tick && runs(value, State::Quoted(b'`')))
+        || (marks.leads_on && marks.single && runs(value, State::Quoted(b'\'')))
+        || (marks.leads_on && marks.double && runs(value, State::Quoted(b'"')))
+        || (marks.leads_on && marks.tick && runs(value, State::Quoted(b'`')))
 }
 
-/// What stands in a value that may lead to a tag or an attribute's value, from each place.
-#[derive(Debug, Default)]
+/// What stands anywhere in a value.
 struct Marks {
-    /// `<`.
+    /// `<`, without which no place leads to a tag.
     tag: bool,
-    /// `=`, or `>` and a `<` after it.
+    /// `=`, or `>` and `<`: without these a value within a tag leads to no attribute's value
+    /// and out to no other tag.
     leads_on: bool,
-    /// The quote, and what leads on after it.
     single: bool,
     double: bool,
     tick: bool,
@@ -44,18 +43,14 @@ struct Marks {
 
 impl Marks {
     fn of(value: &[u8]) -> Marks {
-        let tag = memchr(b'<', value).is_some();
-        let leads_on = memchr(b'=', value).is_some()
-            || memchr(b'>', value).is_some_and(|end| memchr(b'<', &value[end..]).is_some());
-        if !leads_on {
-            // The other places need the same after their quote.
-            return Marks { tag, ..Marks::default() };
-        }
-        let after = |quote| {
-            let at = memchr(quote, value);
-            at.is_some_and(|at| memchr2(b'=', b'<', &value[at..]).is_some())
+        const BYTES: [u8; 6] = *b"<=>'\"`";
+        // Over a long value, calls are worth their while.
+        let [tag, equals, end, single, double, tick] = if value.len() <= 256 {
+            occur(value, BYTES)
+        } else {
+            BYTES.map(|byte| memchr(byte, value).is_some())
         };
-        Marks { tag, leads_on, single: after(b'\''), double: after(b'"'), tick: after(b'`') }
+        Marks { tag, leads_on: equals || (tag && end), single, double, tick }
     }
 }
 
@@ -196,8 +191,7 @@ impl<'a> Reader<'a> {
     /// NUL belongs to the name.
     fn tag_name(&mut self, end: bool) -> Step {
         let rest = self.rest();
-        let ends = |&byte: &u8| matches!(byte, b' ' | 9..=13 | b'/' | b'>');
-        let Some(len) = rest.iter().position(ends) else {
+        let Some(len) = find_class(rest, ENDS_TAG_NAME) else {
             return script_or_end(is_script_tag(rest));
         };
         let close = rest[len] == b'>';
@@ -216,9 +210,8 @@ impl<'a> Reader<'a> {
     /// The name, and its value where it has one.
     fn attribute_name(&mut self) -> Step {
         let rest = self.rest();
-        let ends = |&byte: &u8| is_white(byte) || matches!(byte, b'/' | b'=' | b'>');
         // The first byte belongs to the name, whatever it is.
-        let Some(len) = rest.iter().skip(1).position(ends) else {
+        let Some(len) = find_class(rest.get(1..).unwrap_or_default(), ENDS_NAME) else {
             return End;
         };
         let len = len + 1;
@@ -250,8 +243,7 @@ impl<'a> Reader<'a> {
             return self.go(1, State::Quoted(byte));
         }
         let rest = self.rest();
-        let ends = |&byte: &u8| is_white(byte) || byte == b'>';
-        let Some(len) = rest.iter().position(ends) else {
+        let Some(len) = find_class(rest, ENDS_VALUE) else {
             return script_or_end(self.runs_as_value(rest));
         };
         let script = self.runs_as_value(&rest[..len]);
@@ -338,8 +330,37 @@ impl<'a> Reader<'a> {
 }
 
 /// White space within tags, and NUL.
+const WHITE: u8 = 1;
+/// Ends a tag's name: white space without NUL, `/`, `>`.
+const ENDS_TAG_NAME: u8 = 2;
+/// Ends an attribute's name: white space, `/`, `=`, `>`.
+const ENDS_NAME: u8 = 4;
+/// Ends an attribute's value without quotes: white space, `>`.
+const ENDS_VALUE: u8 = 8;
+
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        classes[byte] = match byte as u8 {
+            0 => WHITE | ENDS_NAME | ENDS_VALUE,
+            b' ' | 9..=13 => WHITE | ENDS_TAG_NAME | ENDS_NAME | ENDS_VALUE,
+            b'/' => ENDS_TAG_NAME | ENDS_NAME,
+            b'=' => ENDS_NAME,
+            b'>' => ENDS_TAG_NAME | ENDS_NAME | ENDS_VALUE,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    classes
+};
+
+fn find_class(text: &[u8], class: u8) -> Option<usize> {
+    text.iter().position(|&byte| CLASSES[byte as usize] & class != 0)
+}
+
 fn is_white(byte: u8) -> bool {
-    matches!(byte, 0 | b' ' | 9..=13)
+    CLASSES[byte as usize] & WHITE != 0
 }
 
 /// What IE runs: conditional comments, `<?import`, XML; and a tick, which ends a tag for it.
