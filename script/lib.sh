@@ -84,7 +84,8 @@ need_build_tools() {
     fi
 }
 
-# What running needs: PostgreSQL's server programs and nft.
+# What running needs: PostgreSQL's server programs and nft; and the rules of the WAF,
+# without which the shop has its own.
 need_runtime() {
     if ! any '/usr/lib/postgresql/*/bin/postgres' && ! have postgres; then
         # The package would make and start a cluster of its own; we want programs only.
@@ -96,6 +97,18 @@ need_runtime() {
         install_packages "PostgreSQL's server programs" postgresql
     fi
     have nft || install_packages "the kernel's firewall is set through it" nftables
+    need_core_rule_set
+}
+
+# The OWASP Core Rule Set where Debian has it. Not having it stops nothing: a site
+# names a copy of its own with `crs = "FOLDER"`, and the shop falls back to its rules.
+need_core_rule_set() {
+    [ ! -d /usr/share/modsecurity-crs/rules ] || return 0
+    if command -v apt-get >/dev/null && { [ "$(id -u)" = 0 ] || command -v sudo >/dev/null; }; then
+        (install_packages "the OWASP Core Rule Set, the WAF's rules" modsecurity-crs) && return 0
+    fi
+    say "note: no OWASP Core Rule Set here: the shop's WAF runs the shop's own rules"
+    say "hint: install Debian's \`modsecurity-crs\`, or name a copy in examples/shop/bastide.toml: crs = \"FOLDER\""
 }
 
 # Sets `create_main_cluster = false` in FILE and leaves every other line as it is.

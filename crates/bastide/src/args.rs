@@ -269,19 +269,45 @@ pub(crate) struct FirewallShow {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Waf {
-    /// Say which rule matched what in which value, and why
+    /// Say which rule matches what in which value, and why
+    ///
+    /// Of an event by its id, which stands on the page that refused the request, or of a
+    /// request that is tried here, through the rules of the site's file, and sent nowhere:
+    /// `bastide waf explain 'GET /search?q=rock & roll'`.
     Explain(WafExplain),
-    /// List what the rules matched lately, the newest last
+    /// List what the rules matched lately, the newest last, or count it
     Events(WafEvents),
-    /// Load the rules of a file and count them
-    Check(File),
+    /// Propose what honest traffic needs let pass, as a change of the file
+    ///
+    /// Reads the site's events, or tries recorded requests, and proposes the narrowest
+    /// exclusions: one rule for one argument of one path. What looks like an attack is
+    /// not proposed.
+    Learn(WafLearn),
+    /// Let a rule's match pass: writes the exclusion into the file
+    Allow(WafAllow),
+    /// Send a folder of go-ftw's cases to the running site and judge what comes of them
+    Test(WafTest),
+    /// Load the rules of a site's file, or rule files, and count them
+    Check(WafCheck),
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct WafExplain {
-    /// The id on the page that refused the request
-    #[arg(value_parser = event_id)]
-    pub(crate) id: EventId,
+    /// An event's id; a request, such as `'GET /search?q=x'`; a file with a raw one; or `-`
+    #[arg(required = true, value_name = "ID|REQUEST")]
+    pub(crate) what: Vec<String>,
+    /// A header line of the request, `'Name: value'`; several may be given
+    #[arg(long, short = 'H', value_name = "LINE")]
+    pub(crate) header: Vec<String>,
+    /// The request's body, or `@FILE`; a form's unless a Content-Type says otherwise
+    #[arg(long, short, value_name = "TEXT")]
+    pub(crate) data: Option<String>,
+    /// The host that is asked [default: the site's first]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) host: Option<String>,
+    /// Who asks [default: an address of nobody]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) client: Option<std::net::IpAddr>,
     #[command(flatten)]
     pub(crate) site: SiteFile,
 }
@@ -290,9 +316,89 @@ pub(crate) struct WafExplain {
 pub(crate) struct WafEvents {
     #[command(flatten)]
     pub(crate) site: SiteFile,
-    /// How many, at most
-    #[arg(long, default_value_t = 20, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub(crate) limit: u32,
+    /// Count them by rule, path or client
+    #[arg(long, value_enum, value_name = "SIDE")]
+    pub(crate) by: Option<By>,
+    /// Only those of the last hour, say (`1h`)
+    #[arg(long, value_parser = duration, value_name = "DURATION")]
+    pub(crate) since: Option<Millis>,
+    /// How many, at most [default: 20, or 100000 where they are counted]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) limit: Option<u32>,
+}
+
+/// What events are counted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum By {
+    /// The rules that matched
+    Rule,
+    /// Host and path
+    Path,
+    /// The client's address
+    Client,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct WafLearn {
+    /// `events` (what the site wrote down), `capture`, `access-log`, or a file or folder of
+    /// recorded requests; several may be given [default: events]
+    #[arg(long, value_name = "SOURCE", num_args = 1..)]
+    pub(crate) from: Vec<String>,
+    /// Write the proposal into the file
+    #[arg(long)]
+    pub(crate) apply: bool,
+    /// Also for what matched without being refused
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// The site's file [default: bastide.toml, or that of the site that runs]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct WafAllow {
+    /// The event whose request was honest
+    #[arg(value_parser = event_id, required_unless_present = "rule")]
+    pub(crate) id: Option<EventId>,
+    /// The rule; of an event: only this one of those that matched
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) rule: Option<u64>,
+    /// Only on this path, or below it where it ends in `*`
+    #[arg(long)]
+    pub(crate) path: Option<String>,
+    /// Only in this argument
+    #[arg(long)]
+    pub(crate) arg: Option<String>,
+    /// Write without asking
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// And apply it to the running site
+    #[arg(long)]
+    pub(crate) reload: bool,
+    /// The site's file [default: bastide.toml, or that of the site that runs]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct WafTest {
+    /// A folder of go-ftw's YAML, or one file
+    pub(crate) dir: PathBuf,
+    /// Where the site is reached from here [default: where it says it is]
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    #[command(flatten)]
+    pub(crate) site: SiteFile,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct WafCheck {
+    /// A site's file, or rule files in their order
+    #[arg(default_value = "bastide.toml", value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Also what was understood and has no effect
+    #[arg(long)]
+    pub(crate) notes: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -522,7 +628,9 @@ mod tests {
             &["bastide", "ban", "nonsense"][..],
             &["bastide", "ban", "10.0.0.1", "--for", "soon"],
             &["bastide", "ban", "10.0.0.1", "--for", "0s"],
-            &["bastide", "waf", "explain", "x"],
+            &["bastide", "waf", "explain"],
+            &["bastide", "waf", "allow"],
+            &["bastide", "waf", "allow", "short"],
             &["bastide", "logs", "edge", "--access"],
             &["bastide", "query", "up", "--step", "1s"],
             &["bastide", "init", "--template", "none"],
