@@ -15,17 +15,20 @@
 pub(crate) enum Translated {
     /// It can run in linear time.
     Linear(String),
-    /// It needs a backtracking engine.
-    Backtracking,
+    /// It needs a backtracking engine, and is respelt for it.
+    Backtracking(String),
 }
 
 /// Translates a pattern given as bytes: those beyond ASCII stand for themselves.
 pub(crate) fn translate(pattern: &[u8]) -> Translated {
-    let mut reader = Reader { rest: pattern, out: String::with_capacity(pattern.len() + 16) };
-    match reader.run() {
-        Ok(()) => Translated::Linear(reader.out),
-        Err(NeedsBacktracking) => Translated::Backtracking,
+    let mut reader = Reader { rest: pattern, out: String::with_capacity(pattern.len() + 16), lenient: false };
+    if reader.run().is_ok() {
+        return Translated::Linear(reader.out);
     }
+    let mut reader = Reader { rest: pattern, out: String::with_capacity(pattern.len() + 16), lenient: true };
+    // What it cannot translate it leaves as it stands, for the engine to judge.
+    let _ = reader.run();
+    Translated::Backtracking(reader.out)
 }
 
 struct NeedsBacktracking;
@@ -33,6 +36,8 @@ struct NeedsBacktracking;
 struct Reader<'p> {
     rest: &'p [u8],
     out: String,
+    /// What needs backtracking stays as it is.
+    lenient: bool,
 }
 
 type Step = Result<(), NeedsBacktracking>;
@@ -117,6 +122,10 @@ impl Reader<'_> {
                 self.take(1);
                 Ok(())
             }
+            Some(b'+') if self.lenient => {
+                self.take(1);
+                Ok(())
+            }
             Some(b'+') => Err(NeedsBacktracking),
             _ => Ok(()),
         }
@@ -129,9 +138,9 @@ impl Reader<'_> {
             return Ok(());
         }
         match after.get(1) {
-            Some(b'=' | b'!' | b'>' | b'|' | b'(' | b'R' | b'&') => Err(NeedsBacktracking),
-            Some(b'<') if matches!(after.get(2), Some(b'=' | b'!')) => Err(NeedsBacktracking),
-            Some(b'P') if matches!(after.get(2), Some(b'=' | b'>')) => Err(NeedsBacktracking),
+            Some(b'=' | b'!' | b'>' | b'|' | b'(' | b'R' | b'&') => self.backtracks(3),
+            Some(b'<') if matches!(after.get(2), Some(b'=' | b'!')) => self.backtracks(4),
+            Some(b'P') if matches!(after.get(2), Some(b'=' | b'>')) => self.backtracks(4),
             Some(b'#') => {
                 let end = self.rest.iter().position(|&b| b == b')').map_or(self.rest.len(), |at| at + 1);
                 self.rest = &self.rest[end..];
@@ -152,6 +161,15 @@ impl Reader<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// So many bytes that a linear engine has no word for.
+    fn backtracks(&mut self, len: usize) -> Step {
+        if !self.lenient {
+            return Err(NeedsBacktracking);
+        }
+        self.take(len.min(self.rest.len()));
+        Ok(())
     }
 
     /// A backslash and what it says, outside of a class or inside.
@@ -180,7 +198,7 @@ impl Reader<'_> {
             b'Q' => self.quoted(),
             b'E' => self.rest = &self.rest[2..],
             b'0'..=b'9' => return self.digits(in_class),
-            b'G' | b'K' | b'X' | b'C' | b'p' | b'P' | b'k' | b'g' => return Err(NeedsBacktracking),
+            b'G' | b'K' | b'X' | b'C' | b'p' | b'P' | b'k' | b'g' => return self.backtracks(2),
             _ if next.is_ascii_alphanumeric() => self.replace_one(next),
             _ => {
                 self.rest = &self.rest[2..];
@@ -246,7 +264,7 @@ impl Reader<'_> {
         let octal = self.rest[1..].iter().take(3).take_while(|b| (b'0'..=b'7').contains(b)).count();
         let first = self.rest[1];
         if first != b'0' && !in_class && octal < 3 {
-            return Err(NeedsBacktracking);
+            return self.backtracks(2);
         }
         if octal == 0 {
             self.replace_one(first);
@@ -373,9 +391,15 @@ mod tests {
     }
 
     #[test]
+    fn respelt_for_the_other_engine() {
+        let spelt = Translated::Backtracking(r"(?<!a)[\[\]b]\s*+\x3C\1".to_owned());
+        assert_eq!(translate(br"(?<!a)[[\]b]\s*+\<\1"), spelt);
+    }
+
+    #[test]
     fn what_is_not_linear() {
         for pattern in ["(?=a)", "(?!a)", "(?<=a)", "(?<!a)", "(?>a)", "a++", "a{2}+", r"(a)\1", r"\p{L}"] {
-            assert_eq!(translate(pattern.as_bytes()), Translated::Backtracking, "{pattern}");
+            assert!(matches!(translate(pattern.as_bytes()), Translated::Backtracking(_)), "{pattern}");
         }
     }
 }

@@ -27,7 +27,7 @@ pub struct Engine {
     pub(crate) number: u64,
     pub(crate) scores: Scores,
     pub(crate) used_scalars: Vec<model::Variable>,
-    pub(crate) audit_status: Option<crate::expression::Expression>,
+    pub(crate) audit_setup: crate::audit::Setup,
     notes: Vec<Note>,
 }
 
@@ -63,18 +63,11 @@ impl Engine {
         }
         let rules = waf_lang::parse(&files)?;
         let directives = rules.directives.clone();
-        let (program, notes) = compile(rules, settings)?;
-        let audit_status = match &directives.audit.relevant_status {
-            Some(text) => Some(crate::expression::Expression::new(text.as_bytes()).map_err(|what| {
-                vec![LoadError {
-                    file: settings.files.first().map_or_else(String::new, |file| file.name.clone()),
-                    line: 0,
-                    what: format!("`SecAuditLogRelevantStatus {text}`: {what}"),
-                    hint: None,
-                }]
-            })?),
-            None => None,
-        };
+        let (mut program, notes) = compile(rules, settings)?;
+        let audit_setup = crate::audit::Setup::new(&directives.audit, &mut program).map_err(|what| {
+            let file = settings.files.first().map_or_else(String::new, |file| file.name.clone());
+            vec![LoadError { file, line: 0, what, hint: None }]
+        })?;
         let slot = |name: &[u8]| program.names.get(name);
         let scores = Scores {
             inbound: [slot(b"blocking_inbound_anomaly_score"), slot(b"anomaly_score")],
@@ -82,7 +75,7 @@ impl Engine {
         };
         let body_limits = waf_body::Limits {
             depth: directives.json_depth_limit.map_or(settings.limits.depth, |d| d.min(settings.limits.depth)),
-            files: directives.upload_file_limit.unwrap_or(waf_body::Limits::default().files),
+            files: directives.upload_file_limit.unwrap_or(u32::MAX),
             parts: settings.limits.values,
             ..waf_body::Limits::default()
         };
@@ -99,7 +92,7 @@ impl Engine {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             scores,
             used_scalars,
-            audit_status,
+            audit_setup,
             notes,
             program,
         })

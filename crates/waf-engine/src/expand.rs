@@ -61,13 +61,15 @@ fn first(
         }
         return;
     }
-    let select = name.map_or(Select::All, |name| Select::Name(name.into()));
+    let select = name.map_or(Select::All, |name| Select::Name(name.into(), crate::program::UNKNOWN));
     let target = Target { variable, source: crate::program::Source::Live, select, count: false, narrowed: false };
-    let mut live = Vec::new();
+    let mut live = std::mem::take(&mut state.live_too);
+    live.clear();
     members(engine, state, outside, &target, &mut live);
     if let Some(entry) = live.first() {
         out.extend_from_slice(state.texts.get(entry.value));
     }
+    state.live_too = live;
 }
 
 /// Appends the first member of a variable whose name an expression finds.
@@ -100,11 +102,13 @@ fn find(engine: &Engine, state: &mut State, outside: &mut Outside, variable: Var
         }
         return;
     }
-    let mut live = Vec::new();
+    let mut live = std::mem::take(&mut state.live_too);
+    live.clear();
     members(engine, state, outside, &target, &mut live);
     if let Some(entry) = live.first() {
         out.extend_from_slice(state.texts.get(entry.value));
     }
+    state.live_too = live;
 }
 
 /// The members of a variable that changes while rules run.
@@ -127,7 +131,7 @@ pub(crate) fn members(engine: &Engine, state: &mut State, outside: &mut Outside,
                 let label = label(state, &matched);
                 let value = if target.variable == V::MatchedVars { matched.value } else { label };
                 if crate::run::selects(&engine.program, state, target, label, false) {
-                    out.push(Entry { name: label, value });
+                    out.push(Entry::new(label, value));
                 }
             }
         }
@@ -135,7 +139,7 @@ pub(crate) fn members(engine: &Engine, state: &mut State, outside: &mut Outside,
             let Some(matched) = state.matched else { return };
             let value =
                 if target.variable == V::MatchedVar { matched.value } else { label(state, &matched) };
-            out.push(Entry { name: TextId::EMPTY, value });
+            out.push(Entry::new(TextId::EMPTY, value));
         }
         V::Rule => rule_members(engine, state, outside, target, out),
         _ => {
@@ -143,7 +147,7 @@ pub(crate) fn members(engine: &Engine, state: &mut State, outside: &mut Outside,
             scalar(engine, state, outside, target.variable, &mut buffer);
             let value = state.texts.intern(&buffer);
             state.give_back(buffer);
-            out.push(Entry { name: TextId::EMPTY, value });
+            out.push(Entry::new(TextId::EMPTY, value));
         }
     }
 }
@@ -172,7 +176,7 @@ fn tx_members(program: &Program, state: &mut State, target: &Target, out: &mut V
         }
         let name = state.texts.intern(&program.names.all[slot as usize]);
         let value = tx_text(program, state, value);
-        out.push(Entry { name, value });
+        out.push(Entry::new(name, value));
         return;
     }
     let mut slot_of = |state: &mut State, slot: usize| {
@@ -180,19 +184,19 @@ fn tx_members(program: &Program, state: &mut State, target: &Target, out: &mut V
         if value != Value::Absent {
             let name = state.texts.intern(&program.names.all[slot]);
             let value = tx_text(program, state, value);
-            out.push(Entry { name, value });
+            out.push(Entry::new(name, value));
         }
     };
     match &target.select {
         Select::Slots(slots, _) => slots.iter().for_each(|&slot| slot_of(state, slot as usize)),
         Select::All => (0..state.tx.slots.len()).for_each(|slot| slot_of(state, slot)),
-        Select::Name(_) | Select::Slot(_) | Select::Regex(_) => {}
+        Select::Name(..) | Select::Slot(_) | Select::Regex(_) => {}
     }
     for at in 0..state.tx.extra.len() {
         let (name, value) = state.tx.extra[at];
         if value != Value::Absent && crate::run::selects(program, state, target, name, false) {
             let value = tx_text(program, state, value);
-            out.push(Entry { name, value });
+            out.push(Entry::new(name, value));
         }
     }
 }
@@ -213,7 +217,7 @@ fn kept_members(engine: &Engine, state: &mut State, outside: &Outside, target: &
     let Some(key) = keys.get(target.variable) else { return };
     let mut found = Vec::new();
     engine.collections.each(target.variable, key, outside.now_us, |name, value| {
-        found.push(Entry { name: texts.intern(name), value: texts.intern(value) });
+        found.push(Entry::new(texts.intern(name), texts.intern(value)));
     });
     for entry in found {
         if crate::run::selects(&engine.program, state, target, entry.name, false) {
@@ -236,7 +240,7 @@ fn rule_members(engine: &Engine, state: &mut State, outside: &Outside, target: &
         let name = state.texts.intern(name);
         if crate::run::selects(&engine.program, state, target, name, false) {
             let value = state.texts.intern(value.as_bytes());
-            out.push(Entry { name, value });
+            out.push(Entry::new(name, value));
         }
     }
 }
@@ -332,7 +336,7 @@ pub(crate) fn apply(engine: &Engine, state: &mut State, outside: &mut Outside, e
             state.give_back(value);
         }
         Effect::Control(control) => switch(state, outside, control),
-        Effect::Sanitise(variable, name) => outside.sanitise.push((*variable, name.clone())),
+        Effect::Sanitise(variable, name) => crate::audit::sanitise(state, outside, *variable, name.as_deref()),
         Effect::Remove(_) => {}
     }
 }
@@ -353,7 +357,7 @@ fn set_env(state: &mut State, name: &[u8], value: &[u8]) {
     let name = state.texts.intern(name);
     let value = state.texts.intern(value);
     state.env.retain(|entry| entry.name != name);
-    state.env.push(Entry { name, value });
+    state.env.push(Entry::new(name, value));
 }
 
 fn set_tx(engine: &Engine, state: &mut State, outside: &mut Outside, name: &Name, set: &Set) {

@@ -15,6 +15,9 @@ use regex_automata::{Input, Span};
 /// Steps of the backtracking engine for one value.
 const BACKTRACK_STEPS: usize = 200_000;
 
+/// Groups that are kept: the whole and `TX:1` to `TX:9`.
+const GROUPS: usize = 10;
+
 /// The most memory one compiled expression may take, bytes.
 const SIZE_MAX: usize = 16 << 20;
 
@@ -29,6 +32,8 @@ pub(crate) struct Expression {
 
 #[derive(Debug)]
 enum Engine {
+    /// `^.*$` and the like: any value, the whole of it.
+    Anything,
     Linear(Box<meta::Regex>),
     Backtracking(Box<fancy_regex::Regex>),
 }
@@ -40,9 +45,12 @@ pub(crate) struct Scratch(Option<Box<Cache>>);
 impl Expression {
     /// Compiles a pattern; the message says what is wrong with it.
     pub(crate) fn new(pattern: &[u8]) -> Result<Self, String> {
+        if matches!(pattern, b"^.*$" | b"^.*" | b".*" | b"^(?s:.*)$") {
+            return Ok(Self { engine: Engine::Anything, groups: 0, requirement: Requirement::default() });
+        }
         match translate(pattern) {
             Translated::Linear(text) => Self::linear(&text),
-            Translated::Backtracking => Self::backtracking(pattern),
+            Translated::Backtracking(text) => Self::backtracking(&text),
         }
     }
 
@@ -69,8 +77,7 @@ impl Expression {
         Ok(Self { engine: Engine::Linear(Box::new(regex)), groups, requirement })
     }
 
-    fn backtracking(pattern: &[u8]) -> Result<Self, String> {
-        let text: String = pattern.iter().map(|&b| b as char).collect();
+    fn backtracking(text: &str) -> Result<Self, String> {
         let regex = fancy_regex::RegexBuilder::new(&format!("(?sm){text}"))
             .backtrack_limit(BACKTRACK_STEPS)
             .build()
@@ -83,7 +90,7 @@ impl Expression {
     pub(crate) fn scratch(&self) -> Scratch {
         match &self.engine {
             Engine::Linear(regex) => Scratch(Some(Box::new(regex.create_cache()))),
-            Engine::Backtracking(_) => Scratch(None),
+            Engine::Anything | Engine::Backtracking(_) => Scratch(None),
         }
     }
 
@@ -93,6 +100,7 @@ impl Expression {
             (Engine::Linear(regex), Some(cache)) => {
                 regex.search_half_with(cache, &Input::new(value).earliest(true)).is_some()
             }
+            (Engine::Anything, _) => true,
             _ => self.find_at(scratch, value, 0).is_some(),
         }
     }
@@ -104,6 +112,7 @@ impl Expression {
                 let input = Input::new(value).range(start..);
                 regex.search_with(cache, &input).map(|found| found.span())
             }
+            (Engine::Anything, _) => (start <= value.len()).then(|| Span { start, end: value.len() }),
             (Engine::Backtracking(regex), _) => {
                 let wide = Wide::new(value);
                 let found = regex.find_from_pos(&wide.text, wide.to(start)).ok().flatten()?;
@@ -129,10 +138,14 @@ impl Expression {
         }
         match (&self.engine, &mut scratch.0) {
             (Engine::Linear(regex), Some(cache)) => {
-                let mut captures = regex.create_captures();
-                regex.search_captures_with(cache, &Input::new(value).range(start..), &mut captures);
-                groups.extend((0..captures.group_len()).map(|group| captures.get_group(group)));
-                captures.is_match()
+                let mut slots = [None; 2 * GROUPS];
+                let slots = &mut slots[..2 * (self.groups + 1).min(GROUPS)];
+                let found = regex.search_slots_with(cache, &Input::new(value).range(start..), slots);
+                groups.extend(slots.chunks(2).map(|pair| match pair {
+                    [Some(start), Some(end)] => Some(Span { start: start.get(), end: end.get() }),
+                    _ => None,
+                }));
+                found.is_some()
             }
             (Engine::Backtracking(regex), _) => {
                 let wide = Wide::new(value);

@@ -16,6 +16,9 @@ const CLASS: usize = 4;
 /// Texts that are longer are not looked at piece by piece.
 pub(crate) const TEXT_MAX: usize = 256;
 
+/// A text up to this length is looked at for the sake of one operator.
+pub(crate) const SHORT: usize = 40;
+
 /// One of which every match of an expression has; none where nothing can be said.
 pub(crate) fn of_hir(hir: &Hir) -> Option<Vec<Gram>> {
     let found = walk(hir).best?;

@@ -45,10 +45,10 @@ mod texts;
 mod time;
 mod transaction;
 
-pub use audit::Record as AuditRecord;
+pub use audit::{Concurrent, LogContext, Record as AuditRecord, error_log_line};
 pub use engine::{Engine, RuleFacts, builtin};
 pub use kept::Collections;
-pub use report::{Report, Score, escape};
+pub use report::{MatchedIds, Report, Score, escape};
 pub use settings::Settings;
 pub use state::Exceeded;
 pub use transaction::{Connection, Transaction, Verdict, Workspace};

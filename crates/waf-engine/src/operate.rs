@@ -17,6 +17,8 @@ pub(crate) fn whole(value: &[u8]) -> Span {
 pub(crate) enum Found {
     /// A part of the value; further groups are in the caller's list.
     Part(Span),
+    /// Somewhere in the value; where is found out if someone wants to know.
+    Somewhere,
     /// This text, about the whole value: a fingerprint.
     Said(waf_injection::Fingerprint),
 }

@@ -20,6 +20,10 @@ pub(crate) struct Program {
     pub(crate) expressions: Vec<Arc<Expression>>,
     /// `TX` names that rules spell out, in lower case.
     pub(crate) names: Names,
+    /// Names of members that rules spell out; the first stands for none.
+    pub(crate) known: Names,
+    /// By [`Variable`] as a number: entries of the list get the numbers of their names.
+    pub(crate) named_lists: [bool; VARIABLES],
     pub(crate) constants: Vec<Box<[u8]>>,
     /// `TX` when a transaction begins.
     pub(crate) tx: Vec<Value>,
@@ -122,11 +126,18 @@ pub(crate) enum Part {
     Name,
 }
 
+/// A name of a member that some rule spells out.
+pub(crate) type Known = u16;
+
+/// No such name.
+pub(crate) const UNKNOWN: Known = 0;
+
 #[derive(Clone, Debug)]
 pub(crate) enum Select {
     All,
-    /// In lower case.
-    Name(Box<[u8]>),
+    /// In lower case, and its number among [`Program::known`] where entries of the
+    /// target's lists have such numbers.
+    Name(Box<[u8]>, Known),
     /// An expression's index.
     Regex(u32),
     /// A static name of `TX`.
@@ -272,6 +283,8 @@ pub(crate) enum Value {
 pub(crate) struct Names {
     pub(crate) all: Vec<Box<[u8]>>,
     by_name: FxHashMap<Box<[u8]>, u32>,
+    /// The length of the longest.
+    pub(crate) longest: usize,
 }
 
 impl Names {
@@ -282,6 +295,7 @@ impl Names {
             return slot;
         }
         let slot = self.all.len() as u32;
+        self.longest = self.longest.max(name.len());
         self.all.push(name.clone());
         self.by_name.insert(name, slot);
         slot

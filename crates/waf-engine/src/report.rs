@@ -18,6 +18,9 @@ pub(crate) const MATCHES: usize = 200;
 /// The longest part of a value that is told, bytes.
 const SHOWN: usize = 256;
 
+/// Ids of rules; few of them need no memory of their own.
+pub type MatchedIds = smallvec::SmallVec<[u64; 24]>;
+
 /// What came of a transaction.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
@@ -25,7 +28,7 @@ pub struct Report {
     /// are not among them, but for those that refuse.
     pub matches: Vec<RuleMatch>,
     /// Each rule that matched with all its links, logged or not, in order.
-    pub matched_ids: Vec<u64>,
+    pub matched_ids: MatchedIds,
     /// What the rules counted.
     pub score: Score,
     /// Which budget was used up, if one was.
@@ -51,11 +54,12 @@ pub struct Score {
 
 /// A rule matched: tells of each value.
 pub(crate) fn matched(engine: &Engine, state: &mut State, outside: &mut Outside, number: u32, rule: &Rule) {
+    outside.audited |= rule.model.auditlog;
     if outside.matches.len() >= MATCHES {
         return;
     }
+    let first = outside.matches.len();
     outside.running = Some(number);
-    outside.audited |= rule.model.auditlog;
     let hits = std::mem::take(&mut state.hits);
     let message = last(engine, state, outside, rule, |link| link.msg.as_ref());
     let data = last(engine, state, outside, rule, |link| link.logdata.as_ref());
@@ -69,10 +73,29 @@ pub(crate) fn matched(engine: &Engine, state: &mut State, outside: &mut Outside,
     }
     for hit in hits.iter().take(MATCHES - outside.matches.len()) {
         let argument = argument(engine, state, outside, rule, hit);
+        let hit = &located(engine, state, rule, hit);
         outside.matches.push(about.of_hit(engine, state, hit, argument.as_deref()));
     }
     state.hits = hits;
     outside.running = None;
+    crate::audit::matched(engine, state, outside, number, first);
+    if !rule.model.log && !crate::run::is_disruptive(rule) {
+        outside.matches.truncate(first);
+    }
+}
+
+/// The same hit with the place of what was found.
+pub(crate) fn located(engine: &Engine, state: &mut State, rule: &Rule, hit: &Hit) -> Hit {
+    let mut hit = *hit;
+    let operator = rule.links[hit.link as usize].test.as_ref().map(|test| &test.operator);
+    if let (usize::MAX, Some(Operator::Rx(index) | Operator::RxGlobal(index))) = (hit.span.end, operator) {
+        let State { texts, scratches, .. } = state;
+        let expression = &engine.program.expressions[*index as usize];
+        let scratch = scratches[*index as usize].get_or_insert_with(|| expression.scratch());
+        let value = texts.get(hit.seen);
+        hit.span = expression.find_at(scratch, value, 0).unwrap_or_else(|| crate::operate::whole(value));
+    }
+    hit
 }
 
 /// An operator's argument with its macros filled in, where it has some.
@@ -173,7 +196,7 @@ impl About<'_> {
     }
 }
 
-fn tells_the_part(test: &Test) -> bool {
+pub(crate) fn tells_the_part(test: &Test) -> bool {
     use crate::program::TextTest as T;
     !test.negated
         && matches!(

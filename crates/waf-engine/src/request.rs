@@ -47,6 +47,11 @@ impl Sink for Keep<'_> {
         let state = &mut *self.state;
         let mut size = state.buffer();
         crate::number::write(file.content.len() as i64, &mut size);
+        if let Some(extended) = file.extended
+            && !state.add(V::Files, file.field, extended)
+        {
+            return Err(Full);
+        }
         let mut kept = state.add(V::Files, file.field, file.filename)
             && state.add(V::FilesNames, file.field, file.field)
             && state.add(V::FilesSizes, file.field, &size);
@@ -74,9 +79,16 @@ impl Sink for Keep<'_> {
 /// The variables of a head.
 pub(crate) fn head(program: &Program, state: &mut State, outside: &mut Outside, head: &RequestHead<'_>) {
     let used = |variable: V| program.used[variable as usize];
-    state.set(V::RequestMethod, head.method);
-    state.set(V::RequestProtocol, head.version.as_str().as_bytes());
-    state.set(V::RequestUriRaw, head.target);
+    for (variable, value) in [
+        (V::RequestMethod, head.method),
+        (V::RequestProtocol, head.version.as_str().as_bytes()),
+        (V::RequestUriRaw, head.target),
+        (V::QueryString, head.query().unwrap_or_default()),
+    ] {
+        if used(variable) {
+            state.set(variable, value);
+        }
+    }
     if used(V::RequestLine) {
         let mut line = state.buffer();
         for part in [head.method, b" ", head.target, b" ", head.version.as_str().as_bytes()] {
@@ -85,7 +97,7 @@ pub(crate) fn head(program: &Program, state: &mut State, outside: &mut Outside, 
         state.set(V::RequestLine, &line);
         state.give_back(line);
     }
-    target(state, head);
+    target(program, state, head);
     headers(program, state, outside, head);
     // Last, so that too many of them hide nothing else.
     let query = head.query().unwrap_or_default();
@@ -100,21 +112,25 @@ pub(crate) fn head(program: &Program, state: &mut State, outside: &mut Outside, 
 }
 
 /// The target's parts, percent-decoded but for the raw ones.
-fn target(state: &mut State, head: &RequestHead<'_>) {
+fn target(program: &Program, state: &mut State, head: &RequestHead<'_>) {
+    let used = |variable: V| program.used[variable as usize];
     let mut decoded = state.buffer();
     let whole = origin_form(head.target);
     // A fragment is no part of what is asked for, though it should not have been sent.
     let whole = memchr::memchr(b'#', whole).map_or(whole, |at| &whole[..at]);
     let whole = decode(whole, &mut decoded);
-    state.set(V::RequestUri, whole);
+    if used(V::RequestUri) {
+        state.set(V::RequestUri, whole);
+    }
     decoded.clear();
     let path = decode(origin_form(head.path()), &mut decoded);
     let name = path.iter().rposition(|b| matches!(b, b'/' | b'\\')).map_or(path, |at| &path[at + 1..]);
-    state.set(V::RequestFilename, path);
-    state.set(V::PathInfo, path);
-    state.set(V::RequestBasename, name);
+    for (variable, value) in [(V::RequestFilename, path), (V::PathInfo, path), (V::RequestBasename, name)] {
+        if used(variable) {
+            state.set(variable, value);
+        }
+    }
     state.give_back(decoded);
-    state.set(V::QueryString, head.query().unwrap_or_default());
 }
 
 fn decode<'a>(text: &'a [u8], out: &'a mut Vec<u8>) -> &'a [u8] {
@@ -145,7 +161,9 @@ fn headers(program: &Program, state: &mut State, outside: &mut Outside, head: &R
             return;
         }
         match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => state.set(V::ServerName, head.host()),
+            4 if program.used[V::ServerName as usize] && name.eq_ignore_ascii_case(b"host") => {
+                state.set(V::ServerName, head.host());
+            }
             6 if name.eq_ignore_ascii_case(b"cookie") => {
                 let mut keep = Keep { state, arguments: V::RequestCookies, size: 0, plain: 0, contents: false };
                 waf_body::cookies(value, &mut keep);
@@ -155,7 +173,8 @@ fn headers(program: &Program, state: &mut State, outside: &mut Outside, head: &R
             _ => {}
         }
     }
-    if state.lists[V::ServerName as usize].first().is_none_or(|e| e.value == crate::texts::TextId::EMPTY) {
+    if program.used[V::ServerName as usize]
+        && state.lists[V::ServerName as usize].first().is_none_or(|e| e.value == crate::texts::TextId::EMPTY) {
         state.set(V::ServerName, head.host());
     }
 }

@@ -5,7 +5,7 @@ use crate::expand;
 use crate::filter::Watched;
 use crate::operate::{self, Found};
 use crate::program::{
-    Effect, Link, NO_LIST, Operator, Part, Phase, Program, Rule, Select, Source, Target, Test, bit,
+    Effect, Link, NO_LIST, Operator, Part, Phase, Program, Rule, Select, Source, Target, Test, UNKNOWN, bit,
 };
 use crate::state::{Candidate, Entry, Exceeded, Hit, Matched, State};
 use crate::texts::TextId;
@@ -64,12 +64,13 @@ impl Run<'_> {
         state.active.clear();
         state.active.extend_from_slice(&filter.always);
         state.found.clear();
-        let mut lower = state.buffers.pop().unwrap_or_default();
+        state.know_names(self.program);
         for (index, watched) in filter.watched.iter().enumerate() {
             for entry in 0..state.lists[watched.list as usize].len() {
-                let Entry { name, value } = state.lists[watched.list as usize][entry];
+                let Entry { name, value, known } = state.lists[watched.list as usize][entry];
                 let text = if watched.part == Part::Name { name } else { value };
-                let (steps, number) = steps_of(watched, state.texts.get(name), &mut lower);
+                let lookers = watched.lookers(known);
+                let (steps, number) = (lookers.steps.as_slice(), lookers.number);
                 let known = state.texts.text(text);
                 let at = if known.candidates == 0 || known.asked != number {
                     let at = state.bits.len();
@@ -94,8 +95,6 @@ impl Run<'_> {
                 }
             }
         }
-        lower.clear();
-        state.buffers.push(lower);
         order(state, self.phase.steps.len());
     }
 
@@ -201,13 +200,11 @@ impl Run<'_> {
         range: std::ops::Range<usize>,
     ) -> bool {
         let mut any = false;
-        let plain = matches!(target.select, Select::All)
-            && !target.narrowed
-            && self.state.removed_targets.is_empty();
+        let plain = matches!(target.select, Select::All) && !target.narrowed && !self.is_narrowed(number, target);
         for at in range {
             let candidate = self.state.candidates[at];
             let entry = self.state.lists[watched.list as usize][candidate.entry as usize];
-            if !plain && (!self.selects(target, entry.name) || self.left_out(number, test, target, entry.name)) {
+            if !plain && (!self.selects(target, entry) || self.left_out(number, test, target, entry.name)) {
                 continue;
             }
             let value = if watched.part == Part::Name { entry.name } else { entry.value };
@@ -247,7 +244,7 @@ impl Run<'_> {
         for list in lists.into_iter().filter(|&list| list != NO_LIST) {
             for at in 0..self.state.lists[list as usize].len() {
                 let entry = self.state.lists[list as usize][at];
-                if !self.selects(target, entry.name) || self.left_out(number, test, target, entry.name) {
+                if !self.selects(target, entry) || self.left_out(number, test, target, entry.name) {
                     continue;
                 }
                 count += 1;
@@ -291,7 +288,7 @@ impl Run<'_> {
         crate::number::write(count, &mut buffer);
         let value = self.state.texts.intern(&buffer);
         buffer.clear();
-        if let Select::Name(name) = &target.select {
+        if let Select::Name(name, _) = &target.select {
             buffer.extend_from_slice(name);
         }
         let name = self.state.texts.intern(&buffer);
@@ -299,8 +296,18 @@ impl Run<'_> {
         self.value(index, link, test, Looked { variable: target.variable, list: NO_LIST, count: true, name, value })
     }
 
-    fn selects(&mut self, target: &Target, name: TextId) -> bool {
-        selects(self.program, self.state, target, name, false)
+    #[inline]
+    fn selects(&mut self, target: &Target, entry: Entry) -> bool {
+        selects_entry(self.program, self.state, target, entry)
+    }
+
+    /// Whether some removal means this target of a rule.
+    fn is_narrowed(&self, number: u32, target: &Target) -> bool {
+        self.state.removed_targets.iter().any(|&at| {
+            let removal = &self.program.removals[at as usize];
+            bit(&removal.rules, number as usize)
+                && removal.target.as_ref().is_some_and(|t| is_removed(t.variable, target.variable, removal.exact_case))
+        })
     }
 
     /// Whether a value is not to be looked at: by the rule itself, or by a removal.
@@ -333,6 +340,9 @@ impl Run<'_> {
         let state = &mut *self.state;
         let known = state.texts.text(seen).grams;
         let at = if known == 0 {
+            if state.texts.len_of(seen) > crate::grams::SHORT {
+                return true;
+            }
             let at = state.bits.len();
             self.phase.filter.grams(state.texts.get(seen), &mut state.bits);
             state.texts.set_grams(seen, at as u32 + 1);
@@ -420,6 +430,7 @@ impl Run<'_> {
                 }
                 operate::whole(self.state.texts.get(seen))
             }
+            Some(Found::Somewhere) => Span { start: 0, end: usize::MAX },
             None => operate::whole(self.state.texts.get(seen)),
         };
         let matched = Matched { variable: looked.variable, count: looked.count, name: looked.name, value: seen };
@@ -503,12 +514,11 @@ impl Run<'_> {
         if !expression.is_match(scratch, value) {
             return None;
         }
-        if capture && expression.groups > 0 {
-            expression.captures_at(scratch, value, 0, groups);
-            return groups.first().copied().flatten().map(Found::Part);
+        if !capture {
+            return Some(Found::Somewhere);
         }
-        let span = expression.find_at(scratch, value, 0)?;
-        Some(Found::Part(span))
+        expression.captures_at(scratch, value, 0, groups);
+        groups.first().copied().flatten().map(Found::Part)
     }
 
     /// `@rx` with a macro: compiled now, and kept for the next time.
@@ -563,7 +573,7 @@ impl Run<'_> {
         }
         self.outside.matched_ids.push(rule.model.id);
         let acts = self.state.switches.engine == EngineMode::On;
-        if rule.model.log || is_disruptive(rule) {
+        if rule.model.log || is_disruptive(rule) || crate::audit::tells(self.engine, rule) {
             crate::report::matched(self.engine, self.state, self.outside, number, rule);
         }
         if is_disruptive(rule) {
@@ -609,7 +619,7 @@ fn order(state: &mut State, steps: usize) {
 }
 
 /// Whether a match is reported even with `nolog`, since every decision must be explainable.
-fn is_disruptive(rule: &Rule) -> bool {
+pub(crate) fn is_disruptive(rule: &Rule) -> bool {
     use crate::program::Disruptive as D;
     matches!(rule.disruptive, D::Deny | D::Drop | D::Redirect(_))
 }
@@ -647,6 +657,16 @@ pub(crate) fn leaves_out(excluded: Variable, looked: Variable) -> bool {
     excluded == looked || (excluded == Variable::Args && looked == Variable::ArgsNames)
 }
 
+/// Whether a target means an entry of its lists.
+#[inline]
+fn selects_entry(program: &Program, state: &mut State, target: &Target, entry: Entry) -> bool {
+    match &target.select {
+        Select::All => true,
+        Select::Name(_, known) if *known != UNKNOWN && matches!(target.source, Source::Lists(..)) => *known == entry.known,
+        _ => selects(program, state, target, entry.name, false),
+    }
+}
+
 /// Whether a target means the member of this name.
 pub(crate) fn selects(
     program: &Program,
@@ -657,8 +677,8 @@ pub(crate) fn selects(
 ) -> bool {
     match &target.select {
         Select::All => true,
-        Select::Name(wanted) if exact_case => state.texts.get(name) == &**wanted,
-        Select::Name(wanted) => state.texts.get(name).eq_ignore_ascii_case(wanted),
+        Select::Name(wanted, _) if exact_case => state.texts.get(name) == &**wanted,
+        Select::Name(wanted, _) => state.texts.get(name).eq_ignore_ascii_case(wanted),
         Select::Slot(slot) => state.texts.get(name).eq_ignore_ascii_case(&program.names.all[*slot as usize]),
         Select::Regex(index) | Select::Slots(_, index) => {
             let expression = &program.expressions[*index as usize];
@@ -667,18 +687,6 @@ pub(crate) fn selects(
             expression.is_match(scratch, texts.get(name))
         }
     }
-}
-
-/// The steps that look at an entry of this name.
-fn steps_of<'w>(watched: &'w Watched, name: &[u8], lower: &mut Vec<u8>) -> (&'w [u64], u32) {
-    let steps = if watched.named.is_empty() || name.len() > watched.longest {
-        &watched.steps
-    } else {
-        lower.clear();
-        lower.extend(name.iter().map(u8::to_ascii_lowercase));
-        watched.named.get(lower.as_slice()).unwrap_or(&watched.steps)
-    };
-    (&steps.steps, steps.number)
 }
 
 impl Test {

@@ -2,7 +2,7 @@
 
 use crate::expression::Scratch;
 use crate::kept::Keys;
-use crate::program::{ListId, Program, VARIABLES, Value};
+use crate::program::{Known, ListId, Program, UNKNOWN, VARIABLES, Value};
 use crate::texts::{TextId, Texts};
 use regex_automata::Span;
 use rustc_hash::FxHashMap;
@@ -14,6 +14,14 @@ use waf_lang::model::{AuditMode, EngineMode, Processor, Variable};
 pub(crate) struct Entry {
     pub(crate) name: TextId,
     pub(crate) value: TextId,
+    /// Its name's number, where its list has such.
+    pub(crate) known: Known,
+}
+
+impl Entry {
+    pub(crate) fn new(name: TextId, value: TextId) -> Self {
+        Self { name, value, known: UNKNOWN }
+    }
 }
 
 /// A value that an operator matched.
@@ -29,6 +37,7 @@ pub(crate) struct Hit {
     pub(crate) name: TextId,
     pub(crate) value: TextId,
     pub(crate) seen: TextId,
+    /// What was found; up to [`usize::MAX`] where that was not asked for.
     pub(crate) span: Span,
 }
 
@@ -83,6 +92,7 @@ pub(crate) struct State {
     /// Texts that the running link has looked at in vain.
     pub(crate) in_vain: Vec<TextId>,
     pub(crate) live: Vec<Entry>,
+    pub(crate) live_too: Vec<Entry>,
     pub(crate) buffers: Vec<Vec<u8>>,
     pub(crate) body: waf_body::Scratch,
     pub(crate) xml: xml::Document,
@@ -215,7 +225,7 @@ impl State {
             return false;
         }
         self.work.values += 1;
-        self.lists[list as usize].push(Entry { name, value });
+        self.lists[list as usize].push(Entry::new(name, value));
         true
     }
 
@@ -224,6 +234,23 @@ impl State {
         let name = self.texts.intern(name);
         let value = self.texts.intern(value);
         self.keep(variable as ListId, name, value)
+    }
+
+    /// Gives the entries of lists whose members rules name the numbers of their names.
+    pub(crate) fn know_names(&mut self, program: &Program) {
+        let mut lower = self.buffer();
+        for (list, _) in program.named_lists.iter().enumerate().filter(|(_, named)| **named) {
+            for entry in &mut self.lists[list] {
+                let name = self.texts.get(entry.name);
+                if name.len() > program.known.longest {
+                    continue;
+                }
+                lower.clear();
+                lower.extend(name.iter().map(u8::to_ascii_lowercase));
+                entry.known = program.known.get(&lower).map_or(UNKNOWN, |known| known as Known);
+            }
+        }
+        self.give_back(lower);
     }
 
     /// The one value of a variable without members.
@@ -235,7 +262,7 @@ impl State {
     pub(crate) fn set_text(&mut self, variable: Variable, value: TextId) {
         let list = &mut self.lists[variable as usize];
         list.clear();
-        list.push(Entry { name: TextId::EMPTY, value });
+        list.push(Entry::new(TextId::EMPTY, value));
     }
 
     pub(crate) fn set_number(&mut self, variable: Variable, number: i64) {

@@ -98,10 +98,10 @@ pub(crate) struct Outside {
     /// The rule whose texts are filled in.
     pub(crate) running: Option<u32>,
     pub(crate) matches: Vec<RuleMatch>,
-    pub(crate) matched_ids: Vec<u64>,
+    pub(crate) matched_ids: crate::report::MatchedIds,
     pub(crate) audited: bool,
     pub(crate) audit_parts: String,
-    pub(crate) sanitise: Vec<(V, Option<Box<[u8]>>)>,
+    pub(crate) audit: crate::audit::Kept,
     pub(crate) disrupted_by: Option<u64>,
     body_error: Option<String>,
     pub(crate) status: u16,
@@ -134,10 +134,10 @@ impl Default for Outside {
             decoded: Vec::new(),
             running: None,
             matches: Vec::new(),
-            matched_ids: Vec::new(),
+            matched_ids: crate::report::MatchedIds::new(),
             audited: false,
             audit_parts: String::new(),
-            sanitise: Vec::new(),
+            audit: crate::audit::Kept::default(),
             disrupted_by: None,
             body_error: None,
             status: 0,
@@ -167,7 +167,7 @@ impl Outside {
         self.matched_ids.clear();
         self.audited = false;
         self.audit_parts.clear();
-        self.sanitise.clear();
+        self.audit.clear();
         self.disrupted_by = None;
         self.body_error = None;
         self.status = 0;
@@ -214,6 +214,7 @@ impl Transaction {
         state.clear(&engine.program, engine.number, MEMORY.saturating_add(bodies.saturating_mul(MEMORY_PER_BYTE)));
         outside.clear();
         outside.now_us = connection.now_us;
+        outside.audit.begin(&connection);
         outside.clock = connection.clock;
         outside.started_us = (connection.clock)();
         outside.detect_only = engine.mode == crate::settings::Mode::Detect;
@@ -221,7 +222,7 @@ impl Transaction {
         outside.raw_body_always = engine.raw_body == crate::settings::RawBody::Always;
         outside.no_files_limit = engine.directives.request_body_no_files_limit;
         outside.argument_separator = engine.directives.argument_separator.unwrap_or(b'&');
-        outside.audit_parts.push_str(engine.directives.audit.parts.as_deref().unwrap_or("ABIJDEFHZ"));
+        outside.audit_parts.push_str(engine.directives.audit.parts.as_deref().unwrap_or(crate::audit::DEFAULT_PARTS));
         let directives = &engine.directives;
         let limit = |own: u64, said: Option<u64>| said.map_or(own, |said| said.min(own)) as usize;
         let switches = &mut state.switches;
@@ -313,6 +314,7 @@ impl Transaction {
         let shown = if plain.used { plain.bytes.as_slice() } else { body };
         let read = request::body(&engine.program, state, outside, &engine.body_limits, shown, complete);
         request::with_body(state, outside, shown);
+        outside.audit.request_body(engine, state, shown);
         let error = plain.error.take().or(read.error);
         if let Some(error) = &error {
             for variable in [V::ReqbodyError, V::ReqbodyProcessorError] {
@@ -366,7 +368,8 @@ impl Transaction {
             || !state.switches.response_body_access
             || state.switches.allowed_until > 4
             || !(self.engine.program.used[V::ResponseBody as usize]
-                || self.engine.program.used[V::OutboundDataError as usize])
+                || self.engine.program.used[V::OutboundDataError as usize]
+                || crate::audit::wants_response_body(&self.engine, state, &self.memory.0.outside))
         {
             return false;
         }

@@ -117,6 +117,8 @@ impl<'a> Lowering<'a> {
             chains: Chains::new(set.directives.unicode_map.clone()),
             expressions: Vec::new(),
             names,
+            known: Names::default(),
+            named_lists: [false; VARIABLES],
             constants: Vec::new(),
             tx: vec![Value::Absent; 10],
             xpaths: Vec::new(),
@@ -134,6 +136,8 @@ impl<'a> Lowering<'a> {
             locked: Vec::new(),
             pending: Vec::new(),
         };
+        // The first number stands for no name.
+        lowering.program.known.add(b"\0");
         for (name, value) in &settings.tx {
             let slot = lowering.slot(name.as_bytes());
             let value = lowering.value(value.as_bytes());
@@ -220,7 +224,15 @@ impl<'a> Lowering<'a> {
         let select = match &target.selector {
             Selector::All => Select::All,
             Selector::Name(name) if variable == Variable::Tx => Select::Slot(self.slot(name)),
-            Selector::Name(name) => Select::Name(name.to_ascii_lowercase().into_boxed_slice()),
+            Selector::Name(name) => {
+                let known = self.program.known.add(name);
+                if let Source::Lists(lists, _) = source {
+                    for list in lists.into_iter().map(usize::from).filter(|&list| list < VARIABLES) {
+                        self.program.named_lists[list] = true;
+                    }
+                }
+                Select::Name(name.to_ascii_lowercase().into_boxed_slice(), known as u16)
+            }
             Selector::Regex(text) => match self.expression(format!("(?i){text}").as_bytes()) {
                 Ok(index) => Select::Regex(index),
                 Err(what) => {
@@ -495,7 +507,7 @@ impl<'a> Lowering<'a> {
             let target = exclusion.arg.as_ref().map(|arg| Target {
                 variable: Variable::Args,
                 source: Source::Live,
-                select: Select::Name(arg.as_bytes().into()),
+                select: Select::Name(arg.as_bytes().into(), crate::program::UNKNOWN),
                 count: false,
                 narrowed: false,
             });

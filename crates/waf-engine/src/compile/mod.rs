@@ -4,6 +4,7 @@ mod fold;
 pub(crate) use fold::compare;
 mod lower;
 mod needs;
+mod used;
 
 use crate::program::{Phase, Program};
 use crate::settings::Settings;
@@ -27,5 +28,6 @@ pub(crate) fn compile(rules: RuleSet, settings: &Settings) -> Result<(Program, V
         let filter = needs::filter(&program, &order);
         program.phases[number] = Phase { steps: order, filter };
     }
+    used::find(&mut program);
     Ok((program, notes))
 }

@@ -69,13 +69,13 @@ fn looks(target: &Target, test: &Test) -> Vec<Look> {
         let names = test.excluded.iter().filter(|excluded| excluded.variable == target.variable);
         names
             .filter_map(|excluded| match &excluded.select {
-                Select::Name(name) => Some(name.clone()),
+                Select::Name(_, known) => Some(*known),
                 _ => None,
             })
             .collect()
     };
     let only = match &target.select {
-        Select::Name(name) => Some(name.clone()),
+        Select::Name(_, known) => Some(*known),
         _ => None,
     };
     lists

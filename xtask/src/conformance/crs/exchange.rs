@@ -174,7 +174,7 @@ impl Site {
                 exchange.logged_ids.push(m.rule);
             }
         }
-        exchange.matched_ids = report.matched_ids;
+        exchange.matched_ids = report.matched_ids.to_vec();
         exchange
     }
 }
