@@ -33,6 +33,10 @@ pub(crate) fn parse(text: &[u8]) -> Result<Macro, Wrong> {
         }
         parts.push(part(&text[inner..close])?);
         at = close + 1;
+        // v2's manual wrote `%{x}%` in places, and v3 reads that as the same.
+        if text.get(at) == Some(&b'%') && text.get(at + 1) != Some(&b'{') {
+            at += 1;
+        }
         from = at;
     }
     if from < text.len() {
@@ -107,6 +111,8 @@ mod tests {
         for (text, parts, written) in [
             ("", 0, ""),
             ("plain", 1, "plain"),
+            ("%{tx.0}%b", 2, "%{TX.0}b"),
+            ("%{tx.0}%{tx.1}", 2, "%{TX.0}%{TX.1}"),
             ("%{tx.0}", 1, "%{TX.0}"),
             ("a %{REQUEST_HEADERS:Accept}% b", 3, "a %{REQUEST_HEADERS.Accept}% b"),
             ("%{MATCHED_VAR}%{matched_var_name}", 2, "%{MATCHED_VAR}%{MATCHED_VAR_NAME}"),
