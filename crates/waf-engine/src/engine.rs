@@ -1,6 +1,6 @@
 //! Rules, loaded: what all workers share.
 
-use crate::compile::compile;
+use crate::compile::{Shortcuts, compile};
 use crate::kept::Collections;
 use crate::program::Program;
 use crate::settings::{BeyondLimit, Exclusion, Mode, Settings};
@@ -53,6 +53,24 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 impl Engine {
     /// Reads and compiles the rules; every mistake is told with its place.
     pub fn load(settings: &Settings) -> Result<Self, Vec<LoadError>> {
+        Self::load_with(settings, Shortcuts::Taken)
+    }
+
+    /// The same without folding and filtering: every rule looks at every value that it
+    /// names. It is many times slower and must come to the same end, which is what it
+    /// is for: the oracle of the tests of soundness.
+    #[doc(hidden)]
+    pub fn load_plain(settings: &Settings) -> Result<Self, Vec<LoadError>> {
+        Self::load_with(settings, Shortcuts::LeftOut)
+    }
+
+    /// The ids of the rules that are left to run after what is known at load was decided.
+    #[doc(hidden)]
+    pub fn ids_left(&self) -> impl Iterator<Item = u64> {
+        self.program.phases.iter().flat_map(|phase| &phase.steps).map(|&at| self.program.rules[at as usize].model.id)
+    }
+
+    fn load_with(settings: &Settings, shortcuts: Shortcuts) -> Result<Self, Vec<LoadError>> {
         let mut files = waf_lang::Files { roots: Vec::new(), all: BTreeMap::new() };
         for file in &settings.files {
             files.roots.push(file.name.clone());
@@ -63,7 +81,7 @@ impl Engine {
         }
         let rules = waf_lang::parse(&files)?;
         let directives = rules.directives.clone();
-        let (mut program, notes) = compile(rules, settings)?;
+        let (mut program, notes) = compile(rules, settings, shortcuts)?;
         let audit_setup = crate::audit::Setup::new(&directives.audit, &mut program).map_err(|what| {
             let file = settings.files.first().map_or_else(String::new, |file| file.name.clone());
             vec![LoadError { file, line: 0, what, hint: None }]
