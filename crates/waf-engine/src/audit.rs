@@ -80,8 +80,8 @@ impl Setup {
     pub(crate) fn new(audit: &model::Audit, program: &mut Program) -> Result<Self, String> {
         let mut relevant = Box::new([false; 1_000]);
         if let Some(text) = &audit.relevant_status {
-            let expression =
-                Expression::new(text.as_bytes()).map_err(|what| format!("`SecAuditLogRelevantStatus {text}`: {what}"))?;
+            let expression = Expression::new(text.as_bytes())
+                .map_err(|what| format!("`SecAuditLogRelevantStatus {text}`: {what}"))?;
             let mut scratch = expression.scratch();
             for (status, relevant) in relevant.iter_mut().enumerate() {
                 *relevant = expression.is_match(&mut scratch, status.to_string().as_bytes());
@@ -103,13 +103,7 @@ impl Setup {
             TOLD.iter().for_each(|variable| program.used[*variable as usize] = true);
         }
         let has = |letters: &[char]| parts.to_ascii_uppercase().contains(letters);
-        Ok(Self {
-            possible,
-            by_rules,
-            request_body: has(&['C', 'I']),
-            response_body: has(&['E']),
-            relevant,
-        })
+        Ok(Self { possible, by_rules, request_body: has(&['C', 'I']), response_body: has(&['E']), relevant })
     }
 
     fn is_relevant(&self, status: u16) -> bool {
@@ -250,7 +244,12 @@ fn has_part(outside: &Outside, part: char) -> bool {
 }
 
 /// The record of a transaction, where one is to be kept.
-pub(crate) fn record(engine: &Engine, state: &State, outside: &mut Outside, verdict: &Verdict) -> Option<Record> {
+pub(crate) fn record(
+    engine: &Engine,
+    state: &State,
+    outside: &mut Outside,
+    verdict: &Verdict,
+) -> Option<Record> {
     let setup = &engine.audit_setup;
     if !setup.possible || state.switches.engine == EngineMode::Off {
         return None;
@@ -270,7 +269,8 @@ pub(crate) fn record(engine: &Engine, state: &State, outside: &mut Outside, verd
         AuditMode::Off => return None,
         AuditMode::On => {}
         AuditMode::RelevantOnly => {
-            let by_rule = outside.audited || outside.audit.messages.iter().any(|message| message.number.is_none());
+            let by_rule =
+                outside.audited || outside.audit.messages.iter().any(|message| message.number.is_none());
             if !by_rule && !setup.is_relevant(status) {
                 return None;
             }
@@ -337,12 +337,16 @@ impl Entry<'_> {
 
     fn request_headers(&self) -> Vec<(String, String)> {
         let masks = self.masks();
-        self.members(V::RequestHeaders).map(|(name, value)| masks.header(V::RequestHeaders, name, value)).collect()
+        self.members(V::RequestHeaders)
+            .map(|(name, value)| masks.header(V::RequestHeaders, name, value))
+            .collect()
     }
 
     fn response_headers(&self) -> Vec<(String, String)> {
         let masks = self.masks();
-        self.members(V::ResponseHeaders).map(|(name, value)| masks.header(V::ResponseHeaders, name, value)).collect()
+        self.members(V::ResponseHeaders)
+            .map(|(name, value)| masks.header(V::ResponseHeaders, name, value))
+            .collect()
     }
 
     fn target(&self) -> String {
@@ -408,14 +412,18 @@ impl Entry<'_> {
         let of = |(at, (field, size)): (usize, &(&[u8], &[u8]))| {
             // A file may have two names, `filename` and `filename*`: then all of its field.
             let of_field = || {
-                let all = names.iter().filter(|(other, _)| other == field).map(|(_, name)| text::one_line(name));
+                let all =
+                    names.iter().filter(|(other, _)| other == field).map(|(_, name)| text::one_line(name));
                 all.collect::<Vec<_>>().join(", ")
             };
             let name = if names.len() == sizes.len() { text::one_line(names[at].1) } else { of_field() };
             let mut headers = self.members(V::MultipartPartHeaders).filter(|(part, _)| part == field);
             let kind = headers.find_map(|(_, line)| {
                 let at = memchr::memchr(b':', line)?;
-                line[..at].trim_ascii().eq_ignore_ascii_case(b"content-type").then(|| line[at + 1..].trim_ascii())
+                line[..at]
+                    .trim_ascii()
+                    .eq_ignore_ascii_case(b"content-type")
+                    .then(|| line[at + 1..].trim_ascii())
             });
             (text::one_line(size), name, text::one_line(kind.unwrap_or_default()))
         };
@@ -438,7 +446,8 @@ impl Entry<'_> {
         let target = self.scalar(V::RequestUriRaw);
         let hides_target = *masks.target(target) != *target;
         let body = &self.kept().request_body;
-        let hides_body = masks.body(self.state.switches.request_processor, body, self.members(V::ArgsPost)) != *body;
+        let hides_body =
+            masks.body(self.state.switches.request_processor, body, self.members(V::ArgsPost)) != *body;
         self.kept().messages.iter().map(move |message| {
             let number = message.number.map(|number| number as usize);
             let rule = number.map(|number| &*self.engine.program.rules[number].model);
@@ -446,11 +455,16 @@ impl Entry<'_> {
                 V::RequestUri | V::RequestUriRaw | V::RequestLine | V::QueryString => hides_target,
                 V::RequestBody | V::Xml => hides_body || body.is_empty(),
                 V::RequestHeaders | V::ResponseHeaders => self.members(*variable).any(|(known, value)| {
-                    known.eq_ignore_ascii_case(name) && masks.header(*variable, known, value).1 != text::one_line(value)
+                    known.eq_ignore_ascii_case(name)
+                        && masks.header(*variable, known, value).1 != text::one_line(value)
                 }),
                 variable => masks.hides(*variable, name),
             });
-            let denied = message.refuses.then_some(if self.dropped { line::Refusal::Closed } else { line::Refusal::Status(self.status) });
+            let denied = message.refuses.then_some(if self.dropped {
+                line::Refusal::Closed
+            } else {
+                line::Refusal::Status(self.status)
+            });
             line::Told { told: &message.told, rule, hidden, denied, reference: &message.reference }
         })
     }

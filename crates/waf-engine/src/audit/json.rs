@@ -59,7 +59,9 @@ fn who(entry: &Entry<'_>, json: &mut Json) {
         utc.second,
         utc.year
     );
-    let address = |side: Option<(std::net::IpAddr, u16)>| side.map(|(address, _)| address.to_string()).unwrap_or_default();
+    let address = |side: Option<(std::net::IpAddr, u16)>| {
+        side.map(|(address, _)| address.to_string()).unwrap_or_default()
+    };
     let port = |side: Option<(std::net::IpAddr, u16)>| side.map_or(0, |(_, port)| port).to_string();
     json.text("client_ip", &address(kept.client));
     json.text("time_stamp", &stamp);

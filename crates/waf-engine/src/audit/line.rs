@@ -68,7 +68,9 @@ impl Told<'_> {
             Some(Refusal::Status(status)) => {
                 format!("ModSecurity: Access denied with code {status} (phase {phase}). ")
             }
-            Some(Refusal::Closed) => format!("ModSecurity: Access denied with connection close (phase {phase}). "),
+            Some(Refusal::Closed) => {
+                format!("ModSecurity: Access denied with connection close (phase {phase}). ")
+            }
             None => "ModSecurity: Warning. ".to_owned(),
         });
         line.push_str(&self.found());
@@ -100,7 +102,11 @@ impl Told<'_> {
     pub(super) fn found(&self) -> String {
         let told = self.told;
         if told.operator.is_empty() {
-            return if self.rule.is_some() { "Unconditional match in SecAction.".to_owned() } else { self.message() };
+            return if self.rule.is_some() {
+                "Unconditional match in SecAction.".to_owned()
+            } else {
+                self.message()
+            };
         }
         let positive = told.operator.trim_start_matches('!');
         let (name, argument) = match positive.strip_prefix('@') {

@@ -29,9 +29,11 @@ impl Masks<'_> {
     pub(super) fn hides(&self, variable: V, name: &[u8]) -> bool {
         match variable {
             V::RequestCookies | V::FullRequest => true,
-            V::ArgsNames | V::ArgsGetNames | V::ArgsPostNames | V::RequestHeadersNames | V::RequestCookiesNames => {
-                false
-            }
+            V::ArgsNames
+            | V::ArgsGetNames
+            | V::ArgsPostNames
+            | V::RequestHeadersNames
+            | V::RequestCookiesNames => false,
             _ => is_secret(name) || self.is_sanitised(variable, name),
         }
     }
@@ -82,8 +84,14 @@ impl Masks<'_> {
 
     /// A path without its query.
     pub(super) fn path<'a>(&self, path: &'a [u8]) -> Cow<'a, [u8]> {
-        let hidden =
-            [V::RequestUri, V::RequestUriRaw, V::RequestLine, V::RequestFilename, V::RequestBasename, V::PathInfo];
+        let hidden = [
+            V::RequestUri,
+            V::RequestUriRaw,
+            V::RequestLine,
+            V::RequestFilename,
+            V::RequestBasename,
+            V::PathInfo,
+        ];
         if self.hides_whole(&hidden) { Cow::Owned(vec![b'*'; path.len()]) } else { Cow::Borrowed(path) }
     }
 
@@ -252,7 +260,9 @@ fn xml(text: &mut [u8]) {
             continue;
         }
         let rest = &text[at..];
-        let to = |sign: &[u8]| memchr::memmem::find(rest, sign).map_or(text.len(), |found| at + found + sign.len());
+        let to = |sign: &[u8]| {
+            memchr::memmem::find(rest, sign).map_or(text.len(), |found| at + found + sign.len())
+        };
         if rest.starts_with(b"<![CDATA[") {
             let end = to(b"]]>");
             if until.is_some() {
@@ -285,7 +295,9 @@ fn xml(text: &mut [u8]) {
 }
 
 fn name_len(text: &[u8]) -> usize {
-    text.iter().take_while(|byte| !byte.is_ascii_whitespace() && !matches!(byte, b'=' | b'/' | b'>' | b'<')).count()
+    text.iter()
+        .take_while(|byte| !byte.is_ascii_whitespace() && !matches!(byte, b'=' | b'/' | b'>' | b'<'))
+        .count()
 }
 
 /// Masks attributes; where the tag ends, and whether it is an element without content.

@@ -120,7 +120,10 @@ fn headers(out: &mut String, headers: &[(String, String)]) {
 }
 
 fn messages(entry: &Entry<'_>, out: &mut String) {
-    let (host, path) = (one_line(entry.scalar(V::ServerName)), one_line(&entry.masks().path(entry.scalar(V::RequestFilename))));
+    let (host, path) = (
+        one_line(entry.scalar(V::ServerName)),
+        one_line(&entry.masks().path(entry.scalar(V::RequestFilename))),
+    );
     let server = entry.kept().server.map(|(address, _)| address.to_string()).unwrap_or_default();
     let context = LogContext {
         client: "",
@@ -151,7 +154,10 @@ fn uploads(entry: &Entry<'_>, out: &mut String) {
 pub(super) fn index(entry: &Entry<'_>, folder: &str, file: &str, text: &str) -> String {
     let header = |wanted: &str| {
         let mut headers = entry.request_headers().into_iter();
-        headers.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value).unwrap_or_default()
+        headers
+            .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
+            .map(|(_, value)| value)
+            .unwrap_or_default()
     };
     let word = |text: String| or_dash(quoted(&text).replace(' ', "\\x20"));
     let referer = word(one_line(&entry.masks().target(header("referer").as_bytes())));

@@ -53,7 +53,8 @@ fn first(rule: &Rule) -> Vec<String> {
 }
 
 fn of_link(link: &Link) -> Vec<String> {
-    let mut actions: Vec<String> = link.transformations.iter().map(|step| format!("t:{}", step.name())).collect();
+    let mut actions: Vec<String> =
+        link.transformations.iter().map(|step| format!("t:{}", step.name())).collect();
     if link.multi_match {
         actions.push("multiMatch".to_owned());
     }

@@ -46,7 +46,8 @@ const PLAIN: Exchange<'static> = Exchange {
 
 fn engine(rules: &str) -> Arc<Engine> {
     let files = serde_json::json!([{"name": "main.conf", "text": rules}]);
-    let settings = serde_json::from_value(serde_json::json!({"mode": "rules", "files": files})).expect("settings");
+    let settings =
+        serde_json::from_value(serde_json::json!({"mode": "rules", "files": files})).expect("settings");
     Arc::new(Engine::load(&settings).expect("rules that load"))
 }
 
@@ -61,7 +62,8 @@ fn play(rules: &str, exchange: &Exchange<'_>) -> Played {
         unique_id: "06H0/..ID",
         clock: || 0,
     };
-    let headers: Vec<(&[u8], &[u8])> = exchange.headers.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect();
+    let headers: Vec<(&[u8], &[u8])> =
+        exchange.headers.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect();
     let head = RequestHead {
         method: if exchange.body.is_empty() { b"GET" } else { b"POST" },
         target: exchange.target.as_bytes(),
@@ -87,7 +89,11 @@ fn play(rules: &str, exchange: &Exchange<'_>) -> Played {
 }
 
 fn form(body: &'static [u8]) -> Exchange<'static> {
-    Exchange { headers: &[("Host", "example.com"), ("Content-Type", "application/x-www-form-urlencoded")], body, ..PLAIN }
+    Exchange {
+        headers: &[("Host", "example.com"), ("Content-Type", "application/x-www-form-urlencoded")],
+        body,
+        ..PLAIN
+    }
 }
 
 const DENY: &str = "SecRule ARGS:q \"@rx at(t)a\" \"id:7,phase:2,deny,status:404,capture,t:none,t:lowercase,\
@@ -185,7 +191,8 @@ fn a_client_cannot_fake_a_part() {
     assert_ne!(&faked[..14], boundary);
     assert_eq!(faked.matches(&faked[..14]).count(), 6, "{faked}");
     // Nor a header or a line.
-    let played = play("SecAuditEngine On\n", &Exchange { headers: &[("X", "a\x1b[2J\u{202e}\u{7f}é")], ..PLAIN });
+    let played =
+        play("SecAuditEngine On\n", &Exchange { headers: &[("X", "a\x1b[2J\u{202e}\u{7f}é")], ..PLAIN });
     assert!(played.text().contains("X: a\\x1b[2J\\xe2\\x80\\xae\\x7fé\n"), "{}", played.text());
 }
 
@@ -332,7 +339,8 @@ fn what_rules_sanitise_is_masked() {
 fn files_are_left_out_of_part_i() {
     let body = b"--x\r\nContent-Disposition: form-data; name=\"a b\"\r\n\r\n1&2\r\n--x\r\n\
         Content-Disposition: form-data; name=\"f\"; filename=\"p.png\"\r\nContent-Type: image/png\r\n\r\ncontent\r\n--x--\r\n";
-    let exchange = Exchange { headers: &[("Content-Type", "multipart/form-data; boundary=x")], body, ..PLAIN };
+    let exchange =
+        Exchange { headers: &[("Content-Type", "multipart/form-data; boundary=x")], body, ..PLAIN };
     let played = play("SecAuditEngine On\nSecAuditLogParts AIJZ\n", &exchange);
     let text = played.text();
     assert!(text.contains("I--\na+b=1%262\n") && !text.contains("content"), "{text}");
@@ -370,8 +378,14 @@ fn lines_of_the_error_log() {
     );
     for (rule, expected) in [
         ("SecAction \"id:1,pass\"", "ModSecurity: Warning. Unconditional match in SecAction. [file"),
-        ("SecRule ARGS \"!@within %{tx.x} b\" \"id:1,pass\"", "Matched \"Operator `Within' with parameter ` b' against"),
-        ("SecRule ARGS \"att\\d?\" \"id:1,pass\"", "Matched \"Operator `Rx' with parameter `att\\d?' against"),
+        (
+            "SecRule ARGS \"!@within %{tx.x} b\" \"id:1,pass\"",
+            "Matched \"Operator `Within' with parameter ` b' against",
+        ),
+        (
+            "SecRule ARGS \"att\\d?\" \"id:1,pass\"",
+            "Matched \"Operator `Rx' with parameter `att\\d?' against",
+        ),
     ] {
         let played = play(rule, &PLAIN);
         let line = error_log_line(&played.engine, &played.report.matches[0], &LogContext::default());
