@@ -111,7 +111,12 @@ impl Admin {
             return Response::error(StatusCode::CONFLICT, why);
         }
         let now_ms = sys::clock::now_ms();
-        let ban = Ban { net, until_ms: now_ms.saturating_add(wanted.duration_ms), why: wanted.why.clone() };
+        let ban = Ban {
+            net,
+            until_ms: now_ms.saturating_add(wanted.duration_ms),
+            why: wanted.why.clone(),
+            edge_only: false,
+        };
         let added = self.0.bans.lock().unwrap_or_else(PoisonError::into_inner).add(ban.clone(), now_ms);
         if let Err(fault) = added {
             return Response::error(StatusCode::INSUFFICIENT_STORAGE, fault.to_string());

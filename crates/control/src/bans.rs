@@ -5,6 +5,7 @@ use crate::book::{read_json, write_json};
 use base::net::IpNet;
 use role::Fault;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// One ban.
@@ -16,6 +17,10 @@ pub struct Ban {
     pub until_ms: u64,
     /// Why, for a person.
     pub why: String,
+    /// Whether only the edge may enforce it: the client is behind a trusted proxy,
+    /// which is what the kernel would see.
+    #[serde(default)]
+    pub edge_only: bool,
 }
 
 /// All bans of the site.
@@ -54,6 +59,24 @@ impl Bans {
         self.replace(list)
     }
 
+    /// Adds bans that the edge made, all at once. None is shortened: one that ends
+    /// later, made by hand, say, stays as it is. The answer is how many had no room.
+    pub fn add_made(&mut self, made: Vec<Ban>, now_ms: u64) -> Result<usize, Fault> {
+        let mut list: BTreeMap<IpNet, Ban> =
+            self.list(now_ms).into_iter().map(|ban| (ban.net, ban)).collect();
+        let mut without_room = 0;
+        for ban in made {
+            let (known, room) = (list.get(&ban.net), list.len() < MAX);
+            match known {
+                Some(known) if known.until_ms >= ban.until_ms => {}
+                None if !room => without_room += 1,
+                _ => drop(list.insert(ban.net, ban)),
+            }
+        }
+        self.replace(list.into_values().collect())?;
+        Ok(without_room)
+    }
+
     /// Removes a ban; false where there was none.
     pub fn remove(&mut self, net: IpNet, now_ms: u64) -> Result<bool, Fault> {
         let mut list = self.list(now_ms);
@@ -83,7 +106,7 @@ mod tests {
     use super::*;
 
     fn ban(net: &str, until_ms: u64) -> Ban {
-        Ban { net: net.parse().unwrap(), until_ms, why: "test".into() }
+        Ban { net: net.parse().unwrap(), until_ms, why: "test".into(), edge_only: false }
     }
 
     #[test]
@@ -101,5 +124,10 @@ mod tests {
         assert!(bans.remove("203.0.113.9/32".parse().unwrap(), 60).unwrap());
         assert!(!bans.remove("203.0.113.9/32".parse().unwrap(), 60).unwrap());
         assert!(bans.list(0).is_empty());
+        bans.add(ban("203.0.113.9/32", 500), 0).unwrap();
+        let made = vec![ban("203.0.113.9/32", 100), ban("203.0.113.7/32", 300), ban("203.0.113.7/32", 400)];
+        assert_eq!(bans.add_made(made, 0).unwrap(), 0);
+        let again = Bans::open(folder.path()).unwrap();
+        assert_eq!(again.list(0), [ban("203.0.113.7/32", 400), ban("203.0.113.9/32", 500)]);
     }
 }

@@ -8,10 +8,12 @@ use crate::book::{read_json, write_json};
 use crate::life_of_a_change::Control;
 use crate::privileged;
 use base::Millis;
+use base::events::Event;
 use base::net::IpNet;
 use firewall::{Policy, Request, Response};
 use hyper::StatusCode;
 use role::client::Admin;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::PoisonError;
@@ -35,12 +37,54 @@ impl Control {
         heard
     }
 
+    /// Takes over the bans that the edge made, because of what the WAF saw. True where
+    /// there were any: the list is to be sent again.
+    pub(crate) async fn take_made_bans(&self) -> bool {
+        #[derive(Deserialize)]
+        struct Made {
+            net: IpNet,
+            until_ms: u64,
+            why: String,
+            behind_proxy: bool,
+        }
+        let edge = Admin::new(&self.paths.socket("edge")).timeout(Duration::from_secs(5));
+        let Ok(made) = edge.post("/bans/made", &json!({})).await else { return false };
+        let made: Vec<Made> = serde_json::from_value(made).unwrap_or_default();
+        if made.is_empty() {
+            return false;
+        }
+        let mut bans = Vec::new();
+        for made in made {
+            let Made { net, until_ms, why, behind_proxy } = made;
+            match self.never_banned(net) {
+                // The edge's own list of these is a revision old, or the file changed meanwhile.
+                Some(allowed) => {
+                    let why = format!("`{net}` is within `{allowed}`, which is never banned; {why}");
+                    self.events.emit(Event::Ban { net, duration: None, what: "refused".into(), why });
+                }
+                None => bans.push(Ban { net, until_ms, why, edge_only: behind_proxy }),
+            }
+        }
+        let now_ms = sys::clock::now_ms();
+        let added = self.bans.lock().unwrap_or_else(PoisonError::into_inner).add_made(bans, now_ms);
+        match added {
+            Ok(0) => {}
+            Ok(many) => self
+                .note_trouble(format!("{many} clients could not be banned: there is no room for more bans")),
+            Err(fault) => {
+                self.note_trouble(format!("clients that the WAF caught are not banned for long: {fault}"))
+            }
+        }
+        true
+    }
+
     /// Makes the kernel's bans those that are wanted.
     async fn send_kernel_bans(&self, policy: &Policy, wanted: &[Ban], now_ms: u64) -> Result<(), String> {
         let Response::Bans { bans: there } = privileged::ask(&self.paths.run_dir, &Request::List).await?
         else {
             return Err("the firewall's helper gave another answer than a list".to_owned());
         };
+        let wanted: Vec<&Ban> = wanted.iter().filter(|ban| !ban.edge_only).collect();
         for ban in wanted.iter().filter(|ban| policy.exempts(&ban.net).is_none()) {
             if !there.iter().any(|known| known.net == ban.net) {
                 let duration = Some(Millis(ban.until_ms.saturating_sub(now_ms).max(1_000)));
@@ -56,14 +100,16 @@ impl Control {
     /// The allow-list entry or trusted proxy that lies in a network, or holds it:
     /// none of these is ever banned.
     pub(crate) fn never_banned(&self, net: IpNet) -> Option<IpNet> {
-        let firewall = self.committed()?.firewall.settings;
+        let committed = self.committed()?;
+        let firewall = &committed.firewall.settings;
         let allowed = firewall.allow.iter().filter_map(|allow| allow.from);
         allowed.chain(firewall.trusted_proxies.iter().copied()).find(|a| a.contains(&net) || net.contains(a))
     }
 
     /// This machine's policy, where it is put into the kernel.
     fn policy(&self) -> Option<Policy> {
-        let plan = self.committed()?.firewall;
+        let committed = self.committed()?;
+        let plan = &committed.firewall;
         let machine = plan.this_machine()?;
         if !plan.apply {
             return None;
@@ -82,7 +128,8 @@ impl Control {
             *self.applied.lock().unwrap_or_else(PoisonError::into_inner) = None;
             return Ok(());
         };
-        let Some(plan) = self.committed().map(|c| c.firewall) else { return Ok(()) };
+        let Some(committed) = self.committed() else { return Ok(()) };
+        let plan = &committed.firewall;
         let known: Option<Policy> = read_json(&self.confirmed_path()).map_err(|e| e.to_string())?;
         let revert_after_ms = (known.as_ref() != Some(&policy)).then_some(plan.revert_after.0);
         let applied = *self.applied.lock().unwrap_or_else(PoisonError::into_inner) == Some(policy.clone());

@@ -50,7 +50,8 @@ pub struct Control {
     pub(crate) program: PathBuf,
     pub(crate) events: Events,
     pub(crate) registry: Arc<Registry>,
-    pub(crate) committed: Mutex<Option<Committed>>,
+    /// Shared: it holds the rules of the WAF, megabytes of them.
+    pub(crate) committed: Mutex<Option<Arc<Committed>>>,
     pub(crate) bans: Mutex<Bans>,
     /// The policy that we put into the kernel.
     pub(crate) applied: Mutex<Option<firewall::Policy>>,
@@ -84,7 +85,7 @@ pub async fn run(start: Start, shutdown: Shutdown) -> Result<(), Fault> {
     let control = Arc::new(Control {
         events,
         registry: registry.clone(),
-        committed: Mutex::new(committed),
+        committed: Mutex::new(committed.map(Arc::new)),
         bans: Mutex::new(bans),
         applied: Mutex::new(None),
         changing: tokio::sync::Mutex::new(()),
@@ -171,7 +172,8 @@ impl Control {
     /// Issues the internal certificates anew where they are due, and publishes them.
     pub(crate) async fn renew_certificates(&self) -> Result<(), Fault> {
         let _one_at_a_time = self.changing.lock().await;
-        let Some(mut committed) = self.committed() else { return Ok(()) };
+        let Some(committed) = self.committed() else { return Ok(()) };
+        let mut committed = Committed::clone(&committed);
         let now_ms = sys::clock::now_ms();
         let before = committed.revision.site.clone();
         let site = &mut committed.revision.site;
@@ -205,13 +207,13 @@ impl Control {
         let id = committed.revision.id;
         let path = committed_path(&self.paths);
         staged.commit().map_err(|e| cannot_write(&path, &e))?;
-        *self.committed.lock().unwrap_or_else(PoisonError::into_inner) = Some(committed);
+        *self.committed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(committed));
         self.registry.counter(&base::names::CONTROL_REVISIONS).with(&["committed"]).inc();
         self.events.emit(Event::Revision { revision: id, committed: true, why: why.to_owned() });
         Ok(())
     }
 
-    fn refused(&self, before: &Option<Committed>, refusal: &Refusal) {
+    fn refused(&self, before: &Option<Arc<Committed>>, refusal: &Refusal) {
         let running = before.as_ref().map_or(RevisionId(0), |c| c.revision.id);
         self.registry.counter(&base::names::CONTROL_REVISIONS).with(&["refused"]).inc();
         let why = format!("{refusal}; {running} goes on");
@@ -219,7 +221,7 @@ impl Control {
     }
 
     /// What is committed now.
-    pub(crate) fn committed(&self) -> Option<Committed> {
+    pub(crate) fn committed(&self) -> Option<Arc<Committed>> {
         self.committed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -33,8 +33,9 @@ pub(crate) async fn run(control: &Arc<Control>) {
             });
         }
         let pid = list.iter().find(|p| p.name == "edge").and_then(|p| p.pid);
+        let made = pid.is_some() && control.take_made_bans().await;
         // An edge that was started again knows no bans: tell it, until it has heard.
-        if (pid.is_some() && pid != edge_pid) || !ended.is_empty() {
+        if (pid.is_some() && pid != edge_pid) || !ended.is_empty() || made {
             let heard = control.send_bans().await;
             edge_pid = if heard { pid } else { None };
         }
