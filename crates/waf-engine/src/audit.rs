@@ -453,6 +453,8 @@ impl Entry<'_> {
             let rule = number.map(|number| &*self.engine.program.rules[number].model);
             let hidden = message.looked.iter().any(|(variable, name)| match variable {
                 V::RequestUri | V::RequestUriRaw | V::RequestLine | V::QueryString => hides_target,
+                // A whole document as one argument.
+                V::Args | V::ArgsPost if name.ends_with(b"graphql.query") && hides_body => true,
                 V::RequestBody | V::Xml => hides_body || body.is_empty(),
                 V::RequestHeaders | V::ResponseHeaders => self.members(*variable).any(|(known, value)| {
                     known.eq_ignore_ascii_case(name)

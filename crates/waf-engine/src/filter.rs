@@ -21,6 +21,9 @@ fn hash(gram: Gram) -> usize {
     (gram.wrapping_mul(0x9E37_79B1) >> 20) as usize
 }
 
+/// So few steps are looked at one by one.
+const FEW: u32 = 12;
+
 /// Lengths told apart.
 const LENGTHS: usize = 48;
 
@@ -39,6 +42,8 @@ pub(crate) struct Filter {
     grams: Vec<u64>,
     /// Steps that no gram is needed for.
     gramless: Vec<u64>,
+    /// By step, what the rows say together.
+    needs: Vec<Requirement>,
     /// Steps that always run.
     pub(crate) always: Vec<u64>,
     /// The lists that filtered steps look at, and who looks at what of them.
@@ -103,6 +108,7 @@ impl Filter {
             disturbed: vec![0; 256 * words],
             grams: vec![0; GRAMS * words],
             gramless: vec![u64::MAX; words],
+            needs: vec![Requirement::default(); count],
             always: vec![0; words],
             watched: Vec::new(),
         };
@@ -117,6 +123,7 @@ impl Filter {
 
     fn need(&mut self, one: &Filtered) {
         let words = self.words;
+        self.needs[one.step] = Requirement { grams: None, ..one.needs.clone() };
         for index in 0..SETS {
             let bytes = one.needs.sets.get(index).copied().unwrap_or(ByteSet::ALL);
             for byte in bytes.iter() {
@@ -238,6 +245,12 @@ impl Filter {
             out.extend_from_slice(&all);
             return false;
         }
+        // For a few steps, looking at each is less than the pass over the rows.
+        if all.iter().map(|word| word.count_ones()).sum::<u32>() <= FEW {
+            self.one_by_one(text, bytes, &mut all);
+            out.extend_from_slice(&all);
+            return false;
+        }
         let mut united = [[0u64; WORDS]; SETS];
         let mut disturbed = [0u64; WORDS];
         let (rows, _) = self.rows.as_chunks::<WORDS>();
@@ -279,6 +292,21 @@ impl Filter {
         out.extend_from_slice(&all);
         out.extend_from_slice(&grams);
         true
+    }
+
+    fn one_by_one(&self, text: &[u8], bytes: &ByteSet, all: &mut [u64]) {
+        for (index, word) in all.iter_mut().enumerate() {
+            let mut left = *word;
+            while left != 0 {
+                let bit = left.trailing_zeros();
+                left &= left - 1;
+                let allowed =
+                    self.needs.get(index * 64 + bit as usize).is_none_or(|needs| needs.allows(bytes, text.len()));
+                if !allowed {
+                    *word &= !(1 << bit);
+                }
+            }
+        }
     }
 
     fn one_word(&self, bytes: &ByteSet, len: usize, word: usize) -> u64 {

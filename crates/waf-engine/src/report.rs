@@ -61,8 +61,18 @@ pub(crate) fn matched(engine: &Engine, state: &mut State, outside: &mut Outside,
     let first = outside.matches.len();
     outside.running = Some(number);
     let hits = std::mem::take(&mut state.hits);
-    let message = last(engine, state, outside, rule, |link| link.msg.as_ref());
-    let data = last(engine, state, outside, rule, |link| link.logdata.as_ref());
+    let mut message = last(engine, state, outside, rule, |link| link.msg.as_ref());
+    let mut data = last(engine, state, outside, rule, |link| link.logdata.as_ref());
+    // Both may tell the value that was matched.
+    if hits.iter().any(|hit| is_secret(state, hit)) {
+        let said = rule.links.iter().rev().find_map(|link| link.msg.as_ref());
+        if said.is_some_and(|said| said.constant().is_none()) {
+            message = escape(plain(said).as_bytes(), 1_024);
+        }
+        if !data.is_empty() {
+            "[secret]".clone_into(&mut data);
+        }
+    }
     let mut tags = Vec::with_capacity(rule.tags.len());
     for tag in &rule.tags {
         tags.push(expanded(engine, state, outside, tag));

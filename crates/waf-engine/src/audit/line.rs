@@ -4,7 +4,7 @@
 use super::text::{limited, quoted};
 use crate::engine::Engine;
 use base::events::RuleMatch;
-use waf_lang::model::Rule;
+use waf_lang::model::{Part, Rule};
 
 /// What a line tells of the transaction beside the match.
 #[derive(Clone, Copy, Debug, Default)]
@@ -140,8 +140,14 @@ impl Told<'_> {
         self.told.source.rsplit_once(':').unwrap_or((&self.told.source, "0"))
     }
 
+    /// `msg`; where it would tell what is not to be shown, without what is filled in.
     pub(super) fn message(&self) -> String {
-        plain(&self.told.message)
+        let links = self.rule.map(|rule| rule.links.as_slice()).unwrap_or_default();
+        let said = links.iter().rev().find_map(|link| link.msg.as_ref());
+        match said.filter(|said| self.hidden && said.as_text().is_none()) {
+            Some(said) => said.0.iter().filter_map(literal).collect(),
+            None => plain(&self.told.message),
+        }
     }
 
     /// What `logdata` came to: it tells values.
@@ -176,6 +182,13 @@ impl Told<'_> {
 
     pub(super) fn tags(&self) -> impl Iterator<Item = String> {
         self.told.tags.iter().map(|tag| plain(tag))
+    }
+}
+
+fn literal(part: &Part) -> Option<String> {
+    match part {
+        Part::Text(text) => Some(super::text::one_line(text)),
+        Part::Variable(..) => None,
     }
 }
 

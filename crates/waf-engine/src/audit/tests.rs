@@ -265,7 +265,7 @@ fn secrets_are_masked() {
     let all = "SecAuditEngine On\nSecAuditLogParts ABCEFHZ\nSecRequestBodyAccess On\nSecResponseBodyAccess On\n\
         SecResponseBodyMimeType application/json\n\
         SecRule ARGS|REQUEST_HEADERS|REQUEST_COOKIES|REQUEST_URI|REQUEST_BODY|XML:/* hunter \"id:1,phase:2,pass,\
-        msg:'found',logdata:'%{MATCHED_VAR}'\"\n";
+        msg:'found %{MATCHED_VAR}',logdata:'%{MATCHED_VAR}'\"\n";
     let typed = |kind: &'static str, body: &'static [u8]| Exchange {
         headers: Box::leak(Box::new([("Content-Type", kind)])),
         body,
@@ -285,6 +285,7 @@ fn secrets_are_masked() {
         typed("text/plain", b"{\"password\": \"hunter2\"}"),
         typed("multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\nhunter2\r\n--x--\r\n"),
         typed("application/graphql", b"mutation { login(user: \"u\", password: \"hunter2\") { id } }"),
+        typed("application/graphql", b"mutation { login(password: \"hunter2\", user: \"hunter\") { id } }"),
         Exchange {
             response_headers: &[("Content-Type", "application/json"), ("Set-Cookie", "a=hunter2"), ("Location", "/?token=hunter2")],
             response_body: b"{\"user\": \"u\", \"access_token\": \"hunter2\"}",
@@ -296,6 +297,10 @@ fn secrets_are_masked() {
             let played = play(&format!("SecAuditLogFormat {format}\n{all}"), &exchange);
             let shown = played.text();
             assert!(!shown.contains("hunter2"), "{shown}");
+            let told = format!("{:?}", played.report.matches);
+            let elsewhere =
+                ["Referer", "XML:", "REQUEST_BODY", "graphql.query"].iter().any(|kind| told.contains(kind));
+            assert!(elsewhere || !told.contains("hunter2"), "{told}");
             assert!(shown.contains('*') || shown.contains("left out"), "{shown}");
         }
     }
@@ -306,7 +311,7 @@ fn what_rules_sanitise_is_masked() {
     let rules = |actions: &str| {
         format!(
             "SecAuditEngine On\nSecAuditLogParts ABCFHZ\nSecRule ARGS \"@contains 471\" \"id:1,phase:2,pass,\
-             logdata:'%{{MATCHED_VAR}}',{actions}\"\n"
+             msg:'a %{{MATCHED_VAR}}',logdata:'%{{MATCHED_VAR}}',{actions}\"\n"
         )
     };
     let json = Exchange {
