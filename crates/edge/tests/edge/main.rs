@@ -10,3 +10,5 @@ mod operate;
 mod refusals;
 mod streams;
 mod waf;
+mod waf_phases;
+mod waf_websocket;
