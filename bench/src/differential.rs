@@ -29,6 +29,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tally::Tally;
+use waf_engine::settings::{Limits, RawBody};
 
 /// Decisions that must agree, in a hundred.
 const MUST_AGREE: f64 = 99.5;
@@ -83,11 +84,11 @@ fn run(target: &Path, options: &DifferentialOptions) -> Result<bool, String> {
         let bytes = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
         let request = Request::of_bytes(&bytes).ok_or(format!("{}: no request", file.display()))?;
         let one = Generated { request, origin: file.display().to_string() };
-        return show(&program, &rules, folder.path(), levels, &one);
+        return show(&program, &rules, folder.path(), (levels, options.forms), &one);
     }
     if let Some(index) = options.request {
         let one = requests.get(index).ok_or(format!("there is no request {index}"))?;
-        return show(&program, &rules, folder.path(), levels, one);
+        return show(&program, &rules, folder.path(), (levels, options.forms), one);
     }
     let next = AtomicUsize::new(0);
     let tallies = Mutex::new(Vec::new());
@@ -96,7 +97,7 @@ fn run(target: &Path, options: &DifferentialOptions) -> Result<bool, String> {
         for _ in 0..2.min(levels.len()) {
             scope.spawn(|| {
                 while let Some(level) = levels.iter().rev().nth(next.fetch_add(1, Ordering::Relaxed)) {
-                    let tally = compare(&program, &rules, folder.path(), *level, &requests);
+                    let tally = compare(&program, &rules, folder.path(), *level, options.forms, &requests);
                     if let Ok(mut all) = tallies.lock() {
                         all.push((*level, tally));
                     }
@@ -116,6 +117,13 @@ fn run(target: &Path, options: &DifferentialOptions) -> Result<bool, String> {
     }
     println!("{}", closing.join("\n"));
     Ok(passed)
+}
+
+/// Our engine as it is compared: with `REQUEST_BODY` as libmodsecurity has it, or, if
+/// `forms`, as it is by default.
+fn load(rules: &Rules, level: u8, forms: bool) -> Result<Ours, String> {
+    let raw_body = if forms { RawBody::Forms } else { RawBody::Always };
+    Ours::load_with(rules, level, Limits::default(), raw_body)
 }
 
 /// The score at the end, for both to write down.
@@ -151,7 +159,7 @@ fn show(
     program: &Path,
     rules: &Rules,
     folder: &Path,
-    levels: &[u8],
+    (levels, forms): (&[u8], bool),
     one: &Generated,
 ) -> Result<bool, String> {
     println!("{}\n\n{}\n", one.origin, one.request.shown());
@@ -159,7 +167,7 @@ fn show(
     for level in levels {
         let mut peer = Peer::start(program, &rules.write(folder, *level)?)?;
         let theirs = judgement(peer.ask(&one.request, 1)?);
-        let ours = Ours::load(rules, *level)?.judge(&one.request);
+        let ours = load(rules, *level, forms)?.judge(&one.request);
         for (name, judged) in [("libmodsecurity", &theirs), ("ours", &ours)] {
             println!("PL{level} {name}: {}", judged.status);
             for (_, line) in &judged.matches {
@@ -182,11 +190,12 @@ fn compare(
     rules: &Rules,
     folder: &Path,
     level: u8,
+    forms: bool,
     requests: &[Generated],
 ) -> Result<Tally, String> {
     let configuration = rules.write(folder, level)?;
     let mut peer = Peer::start(program, &configuration)?;
-    let mut ours = Ours::load(rules, level)?;
+    let mut ours = load(rules, level, forms)?;
     let mut tally = Tally::default();
     for (index, generated) in requests.iter().enumerate() {
         let theirs = match peer.ask(&generated.request, 1) {

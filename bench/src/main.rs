@@ -120,6 +120,9 @@ struct DifferentialOptions {
     /// Only these paranoia levels
     #[arg(long, value_delimiter = ',', default_value = "1,2,3,4", value_parser = clap::value_parser!(u8).range(1..=4))]
     pl: Vec<u8>,
+    /// Compare with `REQUEST_BODY` as it is by default, of forms only; libmodsecurity has it of every body
+    #[arg(long)]
+    forms: bool,
     /// Examples shown of each group of disagreements
     #[arg(long, default_value_t = 1)]
     examples: usize,

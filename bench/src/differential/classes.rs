@@ -52,10 +52,7 @@ static CLASSES: &[Class] = &[
         holds: |case| case.side == Side::Extra && is_xss(case.rule) && has_nul(case),
     },
     Class { name: "line feed in a part", holds: |case| has_bare_line_feed(case.request) },
-    Class {
-        name: "stale MATCHED_VARS",
-        holds: |case| case.side == Side::Missed && case.line.contains("against variable `MATCHED_VARS"),
-    },
+    Class { name: "stale MATCHED_VARS", holds: |case| case.side == Side::Missed && is_stale(case.line) },
     Class {
         name: "XML without a body",
         holds: |case| {
@@ -81,6 +78,18 @@ fn path_has(case: &Case<'_>, what: &[u8]) -> bool {
 
 fn contains(text: &[u8], what: &[u8]) -> bool {
     text.windows(what.len()).any(|window| window == what)
+}
+
+/// Whether what the first link found (`Matched Data: …`) is not in the value that the
+/// chain went on with (`found within MATCHED_VARS:…: …`): another rule left it there.
+fn is_stale(line: &str) -> bool {
+    let found = || {
+        let (_, rest) = line.split_once("[data \"Matched Data: ")?;
+        let (what, rest) = rest.split_once(" found within MATCHED_VARS:")?;
+        let value = rest.split("\"] [").next()?;
+        Some(!value.contains("characters omitted") && !value.contains(what))
+    };
+    found().unwrap_or(false)
 }
 
 /// Rules of 941, which decode CSS.
@@ -130,9 +139,12 @@ mod tests {
         assert_eq!(class(932_235, Side::Extra, &part("a\r\nb"), ""), None);
 
         let plain = Request::new("GET", "/", &[]);
-        let stale = "Matched \"Operator `Rx' with parameter `x' against variable `MATCHED_VARS:ARGS:a'";
+        let stale =
+            r#"[data "Matched Data: 2#top found within MATCHED_VARS:ARGS:a: 50 + 50"] [severity "2"]"#;
         assert_eq!(class(942_440, Side::Missed, &plain, stale), Some("stale MATCHED_VARS"));
         assert_eq!(class(942_440, Side::Extra, &plain, stale), None);
+        let fresh = stale.replace("50 + 50", "y=2#top");
+        assert_eq!(class(942_440, Side::Missed, &plain, &fresh), None);
 
         let xml = Request::new("GET", "/", &[("Content-Type", "text/xml")]);
         assert_eq!(class(200_002, Side::Missed, &xml, ""), Some("XML without a body"));

@@ -8,7 +8,7 @@ use edge_http::{RequestHead, Version};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
-use waf_engine::settings::{Limits, Mode, RuleFile, Settings};
+use waf_engine::settings::{Limits, Mode, RawBody, RuleFile, Settings};
 use waf_engine::{Connection, Engine, Report, Verdict, Workspace};
 
 /// An engine with its rules, and the one workspace of this worker.
@@ -46,19 +46,29 @@ impl<'a> Prepared<'a> {
 impl Ours {
     /// With the same rules as libmodsecurity gets, and the limits that stand by default.
     pub(crate) fn load(rules: &Rules, paranoia: u8) -> Result<Self, String> {
-        Self::load_with(rules, paranoia, Limits::default())
+        Self::load_with(rules, paranoia, Limits::default(), RawBody::default())
     }
 
-    /// The same with other limits.
-    pub(crate) fn load_with(rules: &Rules, paranoia: u8, limits: Limits) -> Result<Self, String> {
+    /// The same with other limits, and another idea of what `REQUEST_BODY` is.
+    pub(crate) fn load_with(
+        rules: &Rules,
+        paranoia: u8,
+        limits: Limits,
+        raw_body: RawBody,
+    ) -> Result<Self, String> {
         let mut files = vec![file("base.conf", Rules::base(paranoia).as_bytes())];
         files.extend(rules.files.iter().map(|(name, text)| file(name, text)));
         files.push(file("after.conf", rules.after.as_bytes()));
-        Self::of(files, rules.data.iter().map(|(name, text)| file(name, text)).collect(), limits)
+        Self::of(files, rules.data.iter().map(|(name, text)| file(name, text)).collect(), limits, raw_body)
     }
 
     /// With rules of its own.
-    pub(crate) fn of(files: Vec<RuleFile>, data: Vec<RuleFile>, limits: Limits) -> Result<Self, String> {
+    pub(crate) fn of(
+        files: Vec<RuleFile>,
+        data: Vec<RuleFile>,
+        limits: Limits,
+        raw_body: RawBody,
+    ) -> Result<Self, String> {
         let settings = Settings {
             mode: Mode::Rules,
             files,
@@ -67,7 +77,7 @@ impl Ours {
             exclude: Vec::new(),
             // As the rules say, in both engines.
             processors_by_content_type: false,
-            raw_body: Default::default(),
+            raw_body,
             limits,
         };
         let before = thread_cpu();

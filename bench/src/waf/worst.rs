@@ -12,7 +12,7 @@ use crate::machine::thread_cpu;
 use crate::rows::{OURS, Report, Row};
 use probes::{BODIES, OPERATORS, Shape, TRANSFORMATIONS, UNITS, VALUES};
 use std::time::Duration;
-use waf_engine::settings::Limits;
+use waf_engine::settings::{Limits, RawBody};
 
 /// Twice the input may take at most this many times as long: two, and some room
 /// for caches that overflow and for a machine that others use too.
@@ -76,7 +76,7 @@ pub(super) fn run(rules: &Rules, quick: bool, report: &mut Report) -> Result<(),
         let growth = steepest(MANY, |shape, size| ours_time(&mut ours, &many(shape, size)));
         add(report, probe.name, growth);
     }
-    let mut ours = Ours::load_with(rules, 4, no_limits())?;
+    let mut ours = Ours::load_with(rules, 4, no_limits(), RawBody::Forms)?;
     let shapes: Vec<Shape> = if quick { UNITS.iter().step_by(7).copied().collect() } else { UNITS.to_vec() };
     let growth = steepest(&shapes, |shape, size| ours_time(&mut ours, &form(shape, size / 4)));
     add(report, "rule set, value", growth);
@@ -136,7 +136,7 @@ fn many(shape: &Shape, size: usize) -> Request {
 /// An engine of these rules alone.
 fn engine(rules: &str) -> Result<Ours, String> {
     let text = format!("SecRuleEngine On\nSecRequestBodyAccess On\nSecArgumentsLimit 1000000\n{rules}");
-    Ours::of(vec![file("probe.conf", text.as_bytes())], Vec::new(), no_limits())
+    Ours::of(vec![file("probe.conf", text.as_bytes())], Vec::new(), no_limits(), RawBody::Forms)
         .map_err(|why| format!("{why}, of the probe\n{rules}"))
 }
 
