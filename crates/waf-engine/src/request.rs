@@ -250,17 +250,13 @@ pub(crate) fn body(
     let used = |variable: V| program.used[variable as usize];
     let mut read = BodyRead { error: None };
     state.set_number(V::RequestBodyLength, body.len() as i64);
-    // No processor, and a rule wants the body as it is: `REQUEST_BODY` alone.
+    // Where no processor reads the body and a rule forces it, `REQUEST_BODY` alone is
+    // set, as in v3: read as a form, a picture would be an argument that is not UTF-8.
     let processor = state.switches.request_processor;
-    let raw = state.switches.force_request_body && processor.is_none();
-    if raw {
-        state.set(V::ReqbodyProcessor, b"URLENCODED");
-    }
-    let asked = outside.raw_body_always || raw || state.switches.force_request_body;
+    let asked = outside.raw_body_always || state.switches.force_request_body;
     if used(V::RequestBody) && (asked || matches!(processor, Some(Processor::UrlEncoded | Processor::Raw))) {
         state.set(V::RequestBody, body);
     }
-    let processor = if raw { Some(Processor::UrlEncoded) } else { processor };
     let many_before = state.work.too_many;
     if !body.is_empty()
         && let Some(processor) = processor

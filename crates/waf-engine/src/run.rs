@@ -171,20 +171,25 @@ impl Run<'_> {
         self.state.in_vain.clear();
         let first = step.checked_sub(1).map_or(0, |before| self.state.ends[before as usize]) as usize;
         let last = self.state.ends[step as usize] as usize;
+        // The candidates of each list stand together.
+        let mut groups = smallvec::SmallVec::<[(u32, usize); 16]>::new();
+        for (at, candidate) in self.state.candidates[first..last].iter().enumerate() {
+            if groups.last().is_none_or(|(watched, _)| *watched != candidate.watched) {
+                groups.push((candidate.watched, first + at));
+            }
+        }
         for target in &test.targets {
             let Source::Lists(lists, part) = target.source else { continue };
-            let mut at = first;
-            while at < last {
-                let watched_at = self.state.candidates[at].watched;
-                let watched = &self.phase.filter.watched[watched_at as usize];
-                let end = at + self.state.candidates[at..last].partition_point(|c| c.watched == watched_at);
-                if watched.part == part && lists.contains(&watched.list) {
-                    any |= self.on_range(number, link, (test, target), watched, at..end);
-                    if self.state.work.exceeded.is_some() {
-                        return false;
-                    }
+            for (index, &(watched, from)) in groups.iter().enumerate() {
+                let watched = &self.phase.filter.watched[watched as usize];
+                if watched.part != part || !lists.contains(&watched.list) {
+                    continue;
                 }
-                at = end;
+                let to = groups.get(index + 1).map_or(last, |&(_, next)| next);
+                any |= self.on_range(number, link, (test, target), watched, from..to);
+                if self.state.work.exceeded.is_some() {
+                    return false;
+                }
             }
         }
         any
