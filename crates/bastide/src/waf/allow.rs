@@ -32,8 +32,9 @@ pub(crate) fn run(args: &WafAllow, global: &Global, terminal: &Terminal) -> Done
         }
         return Ok(ExitCode::SUCCESS);
     }
-    if let Err(why) = edit::check(&file, &edit.after) {
-        return cannot(why, terminal);
+    match edit::check(&file, &edit) {
+        Ok(warnings) => warnings.iter().for_each(|warning| terminal.warn(warning)),
+        Err(why) => return cannot(why, terminal),
     }
     if !terminal.json {
         edit::print(&diff, terminal);

@@ -131,15 +131,18 @@ fn table(exclusion: &Exclusion) -> InlineTable {
     table
 }
 
-/// Whether the file still checks with its new text.
-pub(crate) fn check(file: &Path, text: &str) -> Result<(), NoSite> {
+/// Whether the file still checks with what was added; what is odd about that.
+pub(crate) fn check(file: &Path, edit: &Edit) -> Result<Vec<String>, NoSite> {
     let mut inputs =
         Inputs::read(file).map_err(|e| Fault::new(format!("cannot read `{}`: {e}", file.display())))?;
-    inputs.text = text.to_owned();
+    inputs.text.clone_from(&edit.after);
     let program = std::env::current_exe().unwrap_or_default();
     let facts =
         Facts { paths: None, program: &program, running: &HashSet::new(), now_ms: sys::clock::now_ms() };
-    compile::compile(&inputs, &mut Book::blank(), &facts).map(drop).map_err(NoSite::Wrong)
+    let compiled = compile::compile(&inputs, &mut Book::blank(), &facts).map_err(NoSite::Wrong)?;
+    let of_added =
+        |message: &str| edit.added.iter().any(|one| message.contains(&format!("id `{}`", one.rule)));
+    Ok(compiled.warnings.into_iter().map(|w| w.message).filter(|message| of_added(message)).collect())
 }
 
 /// Writes the file, whole, unless somebody changed it meanwhile.

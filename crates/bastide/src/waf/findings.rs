@@ -96,6 +96,8 @@ pub(crate) struct Proposal {
     pub(crate) clients: usize,
     /// The distinct paths that it is for.
     pub(crate) paths: usize,
+    /// Requests of attackers that it lets through, too, as far as this rule goes.
+    pub(crate) attacks: usize,
     /// One value that matched, and the event's id.
     pub(crate) example: String,
     pub(crate) id: Option<String>,
@@ -132,6 +134,7 @@ pub(crate) fn propose(all: &[Seen], below: bool, existing: &[Exclusion]) -> Find
     let mut findings = Findings { refused: all.iter().filter(|s| s.refused).count(), ..Findings::default() };
     let mut honest: BTreeMap<(u64, Option<String>), Vec<Found<'_>>> = BTreeMap::new();
     let mut withheld: BTreeMap<(u64, String, String), Vec<&Seen>> = BTreeMap::new();
+    let mut attacks: Vec<Exclusion> = Vec::new();
     for seen in all.iter().filter(|s| s.refused || below) {
         let evidence = evidence(seen, &attackers);
         for rule in seen.rules() {
@@ -139,7 +142,10 @@ pub(crate) fn propose(all: &[Seen], below: bool, existing: &[Exclusion]) -> Find
                 withheld.entry((rule, why.to_owned(), seen.path.clone())).or_default().push(seen);
             };
             match (&evidence, narrowest(seen, rule)) {
-                (Some(why), _) => withhold(why),
+                (Some(why), narrow) => {
+                    withhold(why);
+                    attacks.extend(narrow.into_iter().flatten());
+                }
                 (None, None) => withhold("its path is spelt so that no exclusion applies to it"),
                 (None, Some(exclusions)) => {
                     for exclusion in
@@ -152,8 +158,17 @@ pub(crate) fn propose(all: &[Seen], below: bool, existing: &[Exclusion]) -> Find
             }
         }
     }
+    let mut proposals = Vec::new();
     for ((rule, arg), found) in honest {
-        findings.proposals.extend(merged(rule, arg.as_deref(), &found));
+        proposals.extend(merged(rule, arg.as_deref(), &found));
+    }
+    for mut one in proposals {
+        one.attacks = attacks.iter().filter(|attack| one.exclusion.covers(attack)).count();
+        match one.attacks < one.requests {
+            true => findings.proposals.push(one),
+            // Whoever attacks the site must not teach it what to let pass.
+            false => findings.withheld.push(contested(one)),
+        }
     }
     // An exclusion of the whole rule on a path makes those of its arguments idle.
     let kept = findings.proposals.clone();
@@ -177,6 +192,24 @@ pub(crate) fn propose(all: &[Seen], below: bool, existing: &[Exclusion]) -> Find
     }
     findings.withheld.sort_by(|a, b| b.requests.cmp(&a.requests).then_with(|| a.rule.cmp(&b.rule)));
     findings
+}
+
+/// A proposal that attackers would gain more by than others.
+fn contested(one: Proposal) -> Withheld {
+    Withheld {
+        rule: one.exclusion.rule,
+        why: format!("{} of attackers met it in the same place", requests(one.attacks)),
+        message: one.message,
+        path: one.exclusion.path.unwrap_or_default(),
+        requests: one.requests,
+        example: one.example,
+        id: one.id,
+    }
+}
+
+/// `1 request`, `2 requests`.
+pub(crate) fn requests(count: usize) -> String {
+    if count == 1 { "1 request".to_owned() } else { format!("{count} requests") }
 }
 
 /// Clients whose requests, taken together, are those of an attacker: with why.
@@ -242,6 +275,7 @@ fn merged(rule: u64, arg: Option<&str>, found: &[Found<'_>]) -> Vec<Proposal> {
             Proposal {
                 message: message(first, rule),
                 requests: mine.len(),
+                attacks: 0,
                 clients: clients.len(),
                 paths: mine.iter().map(|(_, path)| path).collect::<BTreeSet<_>>().len(),
                 example: example(first, rule, arg),
@@ -373,10 +407,20 @@ mod tests {
             assert!(findings.withheld.iter().all(|w| w.why.contains(word)), "{:?}", findings.withheld);
             assert!(!findings.withheld.is_empty());
         }
-        // The same rule for an honest client is proposed nevertheless.
+        // The same rule in the same place for honest clients is proposed where they are more.
         let mut all = kinds.to_vec();
-        all.push(seen("e", "/y", &[(7, "ARGS:z")]));
-        assert_eq!(propose(&all, false, &[]).proposals.len(), 1);
+        for client in ["e", "f", "g"] {
+            all.push(seen(client, "/y", &[(7, "ARGS:z")]));
+            assert!(propose(&all, false, &[]).proposals.is_empty());
+        }
+        assert!(
+            propose(&all, false, &[])
+                .withheld
+                .iter()
+                .any(|w| w.why == "3 requests of attackers met it in the same place")
+        );
+        all.push(seen("h", "/y", &[(7, "ARGS:z")]));
+        assert_eq!(propose(&all, false, &[]).proposals[0].attacks, 3);
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub(crate) fn run(args: &WafLearn, global: &Global, terminal: &Terminal) -> Done
     let found = findings::propose(&seen, args.all, &existing);
     let wanted: Vec<Exclusion> = found.proposals.iter().map(|p| p.exclusion.clone()).collect();
     let edit = edit::add(&text, &wanted)?;
-    if let Err(why) = edit::check(&file, &edit.after) {
+    if let Err(why) = edit::check(&file, &edit) {
         return cannot(why, terminal);
     }
     let left = match still_refused(&file, &edit.added, &read.samples.all) {
@@ -206,13 +206,19 @@ impl Learnt {
                 n => format!(", {n} clients"),
             };
             let paths = if one.paths > 1 { format!(", {} paths", one.paths) } else { String::new() };
-            let requests =
-                if one.requests == 1 { "1 request".to_owned() } else { format!("{} requests", one.requests) };
+            let requests = findings::requests(one.requests);
             terminal.line(format!(
                 "{}  {requests}{clients}{paths}",
                 terminal.paint(Style::Bold, one.exclusion.toml())
             ));
             terminal.line(format!("    {}", one.message));
+            if one.attacks > 0 {
+                let attacks = findings::requests(one.attacks);
+                terminal.line(format!(
+                    "    {} of attackers met it here, too",
+                    terminal.paint(Style::Warn, attacks)
+                ));
+            }
             let id = one.id.as_ref().map_or(String::new(), |id| format!("  (event {})", escape(id)));
             terminal.line(format!("    e.g. {}{id}", terminal.paint(Style::Dim, &one.example)));
         }
@@ -261,7 +267,7 @@ impl Learnt {
         let proposals = self.found.proposals.iter().map(|one| {
             json!({
                 "exclude": one.exclusion.json(), "message": one.message, "requests": one.requests,
-                "clients": one.clients, "paths": one.paths, "example": one.example, "event": one.id,
+                "clients": one.clients, "paths": one.paths, "attacks": one.attacks, "example": one.example, "event": one.id,
             })
         });
         let withheld = self.found.withheld.iter().map(|one| {
