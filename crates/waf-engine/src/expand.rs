@@ -5,7 +5,7 @@ use crate::engine::Engine;
 use crate::expression::Expression;
 use crate::number;
 use crate::program::{Effect, Macro, Name, NO_LIST, Part, Piece, Program, Select, Set, Target, Value, lists};
-use crate::state::{EXTRA_NAMES, Entry, Matched, State};
+use crate::state::{EXTRA_NAMES, Entry, Made, Matched, State};
 use crate::texts::TextId;
 use crate::transaction::Outside;
 use regex_automata::Span;
@@ -279,22 +279,23 @@ fn scalar(engine: &Engine, state: &State, outside: &mut Outside, variable: Varia
 
 /// Where the expression of a text finds something in another.
 pub(crate) fn made(state: &mut State, pattern: &[u8], seen: TextId) -> Option<Span> {
-    let at = match state.made.iter().position(|(known, ..)| **known == *pattern) {
+    let at = match state.made.iter().position(|made| *made.pattern == *pattern) {
         Some(at) => at,
         None => {
             if state.made.len() >= MADE {
                 state.made.remove(0);
             }
             // One that does not compile matches nothing; the rule was accepted with a macro in it.
-            let expression = Expression::new(pattern).ok().map(std::sync::Arc::new);
-            state.made.push((pattern.into(), expression, None));
+            let compiled = Expression::new(pattern).ok().map(|expression| {
+                let scratch = expression.scratch();
+                (expression, scratch)
+            });
+            state.made.push(Made { pattern: pattern.into(), compiled });
             state.made.len() - 1
         }
     };
     let State { made, texts, .. } = state;
-    let (_, expression, scratch) = &mut made[at];
-    let expression = expression.as_ref()?;
-    let scratch = scratch.get_or_insert_with(|| expression.scratch());
+    let (expression, scratch) = made[at].compiled.as_mut()?;
     expression.find_at(scratch, texts.get(seen), 0)
 }
 

@@ -115,8 +115,8 @@ impl Expression {
             (Engine::Anything, _) => (start <= value.len()).then(|| Span { start, end: value.len() }),
             (Engine::Backtracking(regex), _) => {
                 let wide = Wide::new(value);
-                let found = regex.find_from_pos(&wide.text, wide.to(start)).ok().flatten()?;
-                Some(Span { start: wide.from(found.start()), end: wide.from(found.end()) })
+                let found = regex.find_from_pos(&wide.text, wide.in_text(start)).ok().flatten()?;
+                Some(Span { start: wide.in_bytes(found.start()), end: wide.in_bytes(found.end()) })
             }
             _ => None,
         }
@@ -149,12 +149,12 @@ impl Expression {
             }
             (Engine::Backtracking(regex), _) => {
                 let wide = Wide::new(value);
-                let Some(captures) = regex.captures_from_pos(&wide.text, wide.to(start)).ok().flatten() else {
+                let Some(captures) = regex.captures_from_pos(&wide.text, wide.in_text(start)).ok().flatten() else {
                     return false;
                 };
                 groups.extend((0..captures.len()).map(|group| {
                     let found = captures.get(group)?;
-                    Some(Span { start: wide.from(found.start()), end: wide.from(found.end()) })
+                    Some(Span { start: wide.in_bytes(found.start()), end: wide.in_bytes(found.end()) })
                 }));
                 true
             }
@@ -174,12 +174,12 @@ impl Wide {
     }
 
     /// The place in the text of a place in the bytes.
-    fn to(&self, at: usize) -> usize {
+    fn in_text(&self, at: usize) -> usize {
         self.text.char_indices().nth(at).map_or(self.text.len(), |(index, _)| index)
     }
 
     /// The place in the bytes of a place in the text.
-    fn from(&self, at: usize) -> usize {
+    fn in_bytes(&self, at: usize) -> usize {
         self.text[..at].chars().count()
     }
 }

@@ -180,7 +180,15 @@ impl About<'_> {
             Variable::RequestUri | Variable::RequestUriRaw | Variable::RequestLine => {
                 escape(&without_secret_pairs(bytes, true), SHOWN)
             }
-            Variable::QueryString | Variable::RequestBody => escape(&without_secret_pairs(bytes, false), SHOWN),
+            Variable::QueryString => escape(&without_secret_pairs(bytes, false), SHOWN),
+            // Of a form the pairs are known; of anything else not which part is a secret.
+            Variable::RequestBody if state.scalar(Variable::ReqbodyProcessor) == b"URLENCODED" => {
+                escape(&without_secret_pairs(bytes, false), SHOWN)
+            }
+            Variable::RequestBody => "[body]".to_owned(),
+            Variable::RequestHeaders | Variable::ResponseHeaders if is_address(state.texts.get(hit.name)) => {
+                escape(&without_secret_pairs(bytes, true), SHOWN)
+            }
             _ => escape(bytes, SHOWN),
         };
         let seen = state.texts.get(hit.seen);
@@ -204,6 +212,11 @@ impl About<'_> {
         told.matched = if tells { show(part) } else { String::new() };
         told
     }
+}
+
+/// Whether a header's value is an address with a query of its own.
+fn is_address(name: &[u8]) -> bool {
+    [&b"referer"[..], b"location", b"origin"].iter().any(|address| name.eq_ignore_ascii_case(address))
 }
 
 pub(crate) fn tells_the_part(test: &Test) -> bool {

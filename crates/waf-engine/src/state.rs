@@ -99,9 +99,16 @@ pub(crate) struct State {
     pub(crate) keys: Keys,
     pub(crate) env: Vec<Entry>,
     /// Expressions that were put together while running, the newest last.
-    pub(crate) made: Vec<(Box<[u8]>, Option<std::sync::Arc<crate::expression::Expression>>, Option<Scratch>)>,
+    pub(crate) made: Vec<Made>,
     pub(crate) switches: Switches,
     pub(crate) work: Work,
+}
+
+/// An expression that was put together while running; none where it does not compile.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(crate) pattern: Box<[u8]>,
+    pub(crate) compiled: Option<(crate::expression::Expression, Scratch)>,
 }
 
 /// A value that a filtered step may match.

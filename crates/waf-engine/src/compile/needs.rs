@@ -3,6 +3,7 @@
 use crate::filter::{Filter, Filtered, Look};
 use crate::program::{NO_LIST, Operator, Program, Rule, Select, Source, Target, Test};
 use crate::requirement::Requirement;
+use waf_lang::model::Variable;
 use waf_text::{ByteSet, Transformation};
 
 /// The filter of a phase's steps.
@@ -58,7 +59,9 @@ fn can_be_filtered(test: &Test) -> bool {
     by_value
         && !test.negated
         && test.targets.iter().all(|target| {
-            !target.count && matches!(target.source, Source::Lists(..))
+            // `ctl:requestBodyProcessor` changes this one while a phase runs.
+            let steady = target.variable != Variable::ReqbodyProcessor;
+            !target.count && steady && matches!(target.source, Source::Lists(..))
         })
 }
 
@@ -81,7 +84,7 @@ fn looks(target: &Target, test: &Test) -> Vec<Look> {
     lists
         .into_iter()
         .filter(|&list| list != NO_LIST)
-        .map(|list| Look { list, part, only: only.clone(), not: not() })
+        .map(|list| Look { list, part, only, not: not() })
         .collect()
 }
 
