@@ -43,6 +43,11 @@ impl Kind {
 }
 
 impl Metric {
+    /// The upper bounds of a histogram's buckets, in seconds.
+    pub fn buckets(&self) -> &'static [f64] {
+        if self.name == WAF_DURATION.name { WAF_BUCKETS } else { DURATION_BUCKETS }
+    }
+
     /// The name's second word: the part that counts.
     fn part(&self) -> &'static str {
         self.name.split('_').nth(1).unwrap_or_default()
@@ -132,6 +137,12 @@ metrics! {
 pub static DURATION_BUCKETS: &[f64] =
     &[0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
+/// The same of [`WAF_DURATION`]: 5 µs to 0.5 s, since rules take microseconds.
+pub static WAF_BUCKETS: &[f64] = &[
+    0.000_005, 0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1,
+    0.5,
+];
+
 const HEAD: &str = "\
 <!-- Generated from the declarations in crates/base/src/names.rs; a test keeps it in step.
      BASTIDE_BLESS=1 cargo nextest run -p base writes it anew. -->
@@ -145,9 +156,14 @@ go both ways; a histogram `NAME` is the series `NAME_bucket`, `NAME_sum` and `NA
 /// The reference of all metrics, in Markdown: `docs/reference/metrics.md`.
 pub fn reference() -> String {
     let mut out = HEAD.to_owned();
-    let bounds: Vec<_> = DURATION_BUCKETS.iter().map(|bound| format!("`{bound}`")).collect();
+    let bounds = |of: &[f64]| of.iter().map(|bound| format!("`{bound}`")).collect::<Vec<_>>().join(", ");
+    let (most, waf) = (bounds(DURATION_BUCKETS), bounds(WAF_BUCKETS));
     // Writing to a `String` cannot fail.
-    let _ = writeln!(out, "\nHistograms of durations have the upper bounds {} seconds.", bounds.join(", "));
+    let _ = writeln!(
+        out,
+        "\nHistograms of durations have the upper bounds {most} seconds; `{}` has {waf}.",
+        WAF_DURATION.name
+    );
     let mut parts: Vec<&str> = Vec::new();
     for part in ALL.iter().map(|m| m.part()) {
         if !parts.contains(&part) {

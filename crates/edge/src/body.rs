@@ -145,7 +145,8 @@ impl RequestBody {
             Self::Full(bytes) => return Ok((bytes.clone(), true)),
             Self::Stream(streaming) => streaming,
         };
-        let mut gathered = Vec::new();
+        // One piece is taken as it is; only several are copied together.
+        let (mut first, mut gathered) = (Bytes::new(), Vec::new());
         let whole = loop {
             let frame = std::future::poll_fn(|cx| streaming.poll_piece(cx)).await;
             match frame {
@@ -154,14 +155,21 @@ impl RequestBody {
                 Some(Ok(frame)) => {
                     // Trailers of a body held back are dropped (RFC 9110 §6.5.1 allows it).
                     let Ok(data) = frame.into_data() else { continue };
-                    gathered.extend_from_slice(&data);
-                    if gathered.len() > limit {
+                    if first.is_empty() {
+                        first = data;
+                    } else {
+                        if gathered.is_empty() {
+                            gathered.extend_from_slice(&first);
+                        }
+                        gathered.extend_from_slice(&data);
+                    }
+                    if first.len().max(gathered.len()) > limit {
                         break false;
                     }
                 }
             }
         };
-        let bytes = Bytes::from(gathered);
+        let bytes = if gathered.is_empty() { first } else { Bytes::from(gathered) };
         if whole {
             *self = Self::Full(bytes.clone());
         } else {

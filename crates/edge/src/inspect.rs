@@ -5,13 +5,14 @@
 
 use crate::capture;
 use crate::compiled::RouteWaf;
+use crate::headers::Lines;
 use crate::pages::Answer;
 use crate::worker::Worker;
 use base::EventId;
 use base::events::{Event, WafMatch};
 use bytes::Bytes;
-use edge_http::RequestHead;
 use edge_http::path::escape;
+use edge_http::{RequestHead, Version};
 use hyper::header::HeaderValue;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -141,6 +142,14 @@ impl<'a> Inspection<'a> {
     /// Shows the request's head.
     pub(crate) fn request_head(&mut self) -> Decision {
         let head = self.head;
+        // HTTP/2 has `:authority` where HTTP/1.1 has Host (RFC 9113 §8.3.1); rules know
+        // the latter.
+        if head.version == Version::Http2 && !head.authority.is_empty() && head.header("host").is_none() {
+            let host = (b"host".as_slice(), head.authority);
+            let headers: Lines<'_> = std::iter::once(host).chain(head.headers.iter().copied()).collect();
+            let with_host = RequestHead { headers: &headers, ..*head };
+            return self.timed(|transaction| Decision(transaction.request_head(&with_host)));
+        }
         self.timed(|transaction| Decision(transaction.request_head(head)))
     }
 
@@ -238,7 +247,7 @@ impl<'a> Inspection<'a> {
         if let Some(ban) = &self.asked.waf.ban
             && self.asked.waf.blocks
         {
-            let score = crate::offenders::score(&report);
+            let score = crate::offenders::score(&report, &self.asked.waf.response_rules);
             edge.note_offence(ban, &self.asked, score, id);
         }
         edge.events.emit(Event::WafMatch(self.event(id, report, &verdict)));
@@ -277,6 +286,13 @@ impl<'a> Inspection<'a> {
             Verdict::Redirect { status, .. } => (Some("redirect"), Some(*status)),
             Verdict::Drop { .. } => (Some("drop"), None),
         };
+        // What goes on was looked at to its end; its event is about what matched.
+        let decisive = report.disrupted_by.or_else(|| report.matches.last().map(|matched| matched.rule));
+        let of_response = decisive.is_some_and(|rule| self.asked.waf.response_rules.contains(&rule));
+        let part = match self.part {
+            Part::Response if !of_response => Part::Request,
+            part => part,
+        };
         WafMatch {
             id,
             client: self.asked.client,
@@ -292,7 +308,7 @@ impl<'a> Inspection<'a> {
             rule: report.disrupted_by,
             action: action.map(str::to_owned),
             status,
-            part: self.part.as_str().to_owned(),
+            part: part.as_str().to_owned(),
             exceeded: report.exceeded.map(|exceeded| exceeded.as_str().to_owned()),
         }
     }

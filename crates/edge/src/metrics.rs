@@ -183,3 +183,22 @@ impl Codes {
         counter.inc();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_have_a_bounded_number_of_series() {
+        let metrics = Metrics::new(Arc::default());
+        for rule in 0..RULES as u64 + 10 {
+            metrics.waf_matched(rule);
+            metrics.waf_matched(rule % 5);
+        }
+        let text = metrics.registry.expose();
+        assert_eq!(text.matches("bastide_waf_matches_total{").count(), RULES + 1);
+        assert!(text.contains("bastide_waf_matches_total{rule=\"other\"} 10\n"));
+        let fifth = RULES / 5 + 2 + 1;
+        assert!(text.contains(&format!("bastide_waf_matches_total{{rule=\"4\"}} {fifth}\n")), "{text}");
+    }
+}

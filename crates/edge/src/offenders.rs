@@ -2,7 +2,7 @@
 //! and the time. Pure, with bounded memory.
 
 use base::net::{IpNet, canonical};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use waf_engine::Report;
 
@@ -69,15 +69,16 @@ impl Offenders {
 
 /// What an event weighs: the anomaly score of the request; where no rule counts, what
 /// the severities of the rules that matched come to, as the Core Rule Set weighs them.
-/// What the engine itself finds (a large body, a budget) weighs nothing.
-pub(crate) fn score(report: &Report) -> i64 {
+/// What the engine itself finds (a large body, a budget) weighs nothing, nor does what
+/// an answer shows: `response_rules` look at those.
+pub(crate) fn score(report: &Report, response_rules: &HashSet<u64>) -> i64 {
     if report.score.inbound > 0 {
         return report.score.inbound;
     }
     let mut seen = Vec::new();
     let mut sum = 0;
     for matched in report.matches.iter().filter(|m| m.source != "built-in") {
-        if seen.contains(&matched.rule) {
+        if seen.contains(&matched.rule) || response_rules.contains(&matched.rule) {
             continue;
         }
         seen.push(matched.rule);
@@ -161,6 +162,43 @@ mod tests {
             assert_eq!(found, expected.map(|net| net.parse().unwrap()), "case {number}: {client}");
         }
         assert!(Offenders::default().note(&ban(1), "192.0.2.1".parse().unwrap(), 5, 0).is_some());
+    }
+
+    #[test]
+    fn what_an_event_weighs() {
+        let matched = |rule, severity: Option<&str>| base::events::RuleMatch {
+            rule,
+            source: if rule < 100 { "built-in".into() } else { "waf/a.conf:1".into() },
+            message: String::new(),
+            data: String::new(),
+            severity: severity.map(str::to_owned),
+            tags: vec![],
+            variable: String::new(),
+            value: String::new(),
+            transformed: String::new(),
+            transformations: vec![],
+            operator: String::new(),
+            matched: String::new(),
+        };
+        let response_rules = HashSet::from([200]);
+        let cases: [(&[(u64, Option<&str>)], i64, Option<u64>, i64); 7] = [
+            (&[], 0, None, 0),
+            // Where rules count, their count holds.
+            (&[(101, Some("critical")), (102, Some("critical"))], 8, None, 8),
+            // Each rule once, however many values it matched.
+            (&[(101, Some("critical")), (101, Some("critical")), (102, Some("notice"))], 0, None, 7),
+            (&[(101, None)], 0, Some(101), 5),
+            (&[(101, None)], 0, None, 0),
+            // A body that is too large, an answer that shows too much.
+            (&[(12, Some("critical"))], 0, Some(12), 0),
+            (&[(200, Some("critical"))], 0, Some(200), 0),
+        ];
+        for (matches, inbound, disrupted_by, expected) in cases {
+            let mut report = Report { disrupted_by, ..Report::default() };
+            report.score.inbound = inbound;
+            report.matches = matches.iter().map(|(rule, severity)| matched(*rule, *severity)).collect();
+            assert_eq!(score(&report, &response_rules), expected, "{matches:?}");
+        }
     }
 
     #[test]

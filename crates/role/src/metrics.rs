@@ -59,9 +59,10 @@ impl Gauge {
     }
 }
 
-/// Cumulative buckets. The bounds are `base::names::DURATION_BUCKETS`, in seconds.
+/// Cumulative buckets. The bounds are those that the metric's declaration has, in seconds.
 #[derive(Debug)]
 pub struct Histogram {
+    bounds: &'static [f64],
     /// One a bound and one for +Inf, not cumulative.
     buckets: Vec<AtomicU64>,
     /// In nanoseconds: 584 years fit.
@@ -70,16 +71,20 @@ pub struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        let count = base::names::DURATION_BUCKETS.len() + 1;
-        Self { buckets: (0..count).map(|_| AtomicU64::new(0)).collect(), sum_ns: AtomicU64::new(0) }
+        Self::new(base::names::DURATION_BUCKETS)
     }
 }
 
 impl Histogram {
+    fn new(bounds: &'static [f64]) -> Self {
+        let buckets = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
+        Self { bounds, buckets, sum_ns: AtomicU64::new(0) }
+    }
+
     /// Counts one duration.
     pub fn observe(&self, duration: Duration) {
         let seconds = duration.as_secs_f64();
-        let at = base::names::DURATION_BUCKETS.partition_point(|bound| *bound < seconds);
+        let at = self.bounds.partition_point(|bound| *bound < seconds);
         self.buckets[at].fetch_add(1, Relaxed);
         self.sum_ns.fetch_add(duration.as_nanos() as u64, Relaxed);
     }
@@ -101,7 +106,31 @@ pub struct Family<M> {
 /// vocabularies, and this bound keeps a mistake from eating memory.
 const MAX_SERIES: usize = 20_000;
 
-impl<M: Default> Family<M> {
+/// What a series of a metric is made as.
+trait Series {
+    fn of(metric: &'static Metric) -> Self;
+}
+
+impl Series for Counter {
+    fn of(_: &'static Metric) -> Self {
+        Self::default()
+    }
+}
+
+impl Series for Gauge {
+    fn of(_: &'static Metric) -> Self {
+        Self::default()
+    }
+}
+
+impl Series for Histogram {
+    fn of(metric: &'static Metric) -> Self {
+        Self::new(metric.buckets())
+    }
+}
+
+#[expect(private_bounds, reason = "there are three kinds of metrics, and no others are made")]
+impl<M: Series> Family<M> {
     /// The handle of these label values, in the order of the declaration. Beyond
     /// 20,000 series a handle is given that no exposition shows.
     pub fn with(&self, values: &[&str]) -> Arc<M> {
@@ -111,7 +140,7 @@ impl<M: Default> Family<M> {
         if let Some(found) = series.get(&key) {
             return found.clone();
         }
-        let made = Arc::<M>::default();
+        let made = Arc::new(M::of(self.metric));
         if series.len() < MAX_SERIES {
             series.insert(key, made.clone());
         }
@@ -195,7 +224,7 @@ impl Expose for Family<Histogram> {
             let mut total = 0;
             for (i, bucket) in handle.buckets.iter().enumerate() {
                 total += bucket.load(Relaxed);
-                let bound = base::names::DURATION_BUCKETS.get(i).map_or("+Inf".to_owned(), f64::to_string);
+                let bound = handle.bounds.get(i).map_or("+Inf".to_owned(), f64::to_string);
                 line(out, self.metric, "_bucket", values, Some(("le", &bound)), total as f64);
             }
             let sum = handle.sum_ns.load(Relaxed) as f64 / 1e9;
@@ -276,14 +305,18 @@ mod tests {
         let histogram = registry.histogram(&names::WAF_DURATION).with(&[]);
         histogram.observe(Duration::from_micros(250));
         histogram.observe(Duration::from_secs(40));
+        registry.histogram(&names::DATABASE_WAIT).with(&["main"]).observe(Duration::from_micros(250));
         let text = registry.expose();
+        let wait = "bastide_database_pool_wait_seconds_bucket{database=\"main\",le=";
+        assert!(text.contains(&format!("{wait}\"0.00025\"}} 1\n")), "{text}");
+        assert!(text.contains(&format!("{wait}\"30\"}} 1\n")), "{text}");
         assert!(
             text.contains("bastide_edge_requests_total{pool=\"a\\\"b\\\\\\n\",code=\"200\"} 3\n"),
             "{text}"
         );
         assert!(text.contains("bastide_edge_requests_in_flight 1\n"), "{text}");
-        assert!(text.contains("bastide_waf_duration_seconds_bucket{le=\"0.00025\"} 1\n"), "{text}");
-        assert!(text.contains("bastide_waf_duration_seconds_bucket{le=\"30\"} 1\n"), "{text}");
+        assert!(text.contains("bastide_waf_duration_seconds_bucket{le=\"0.0002\"} 0\n"), "{text}");
+        assert!(text.contains("bastide_waf_duration_seconds_bucket{le=\"0.5\"} 1\n"), "{text}");
         assert!(text.contains("bastide_waf_duration_seconds_bucket{le=\"+Inf\"} 2\n"), "{text}");
         assert!(text.contains("bastide_waf_duration_seconds_sum 40.00025\n"), "{text}");
         assert!(text.contains("# TYPE bastide_waf_duration_seconds histogram\n"), "{text}");

@@ -76,14 +76,25 @@ async fn attacks_are_blocked_with_an_id_that_leads_to_the_event() {
             }
         }
     }
-    for (verdict, count) in [("block", 3.0), ("pass", 2.0), ("detect", 0.0)] {
+    // HTTP/2 shows rules a Host, and gets the same page.
+    let rule = "SecRule &REQUEST_HEADERS:Host \"!@eq 1\" \"id:100003,phase:1,deny,status:400\"\n\
+        SecRule REQUEST_HEADERS:Host \"!@streq shop.example\" \"id:100004,phase:1,deny,status:400\"\n";
+    site.waf = Some(with_rules(Mode::Block, &format!("{RULES}{rule}")));
+    edge.reload(2, site.clone()).await.unwrap();
+    for (path, expected) in [("/?q=shoes", 200), ("/?q=1+UNION+SELECT+2", 403)] {
+        let asked = request2("GET", path, "");
+        let (status, _, page) = read(edge.http2().await.send_request(asked).await.unwrap()).await;
+        assert_eq!(status, expected, "{page}");
+        assert_eq!(page.contains("<code>"), expected == 403);
+    }
+    for (verdict, count) in [("block", 4.0), ("pass", 3.0), ("detect", 0.0)] {
         let metric = format!("bastide_waf_requests_total{{verdict=\"{verdict}\"}}");
         assert_eq!(edge.metric(&metric).await, count, "{verdict}");
     }
-    assert_eq!(edge.metric("bastide_waf_matches_total{rule=\"100001\"}").await, 2.0);
+    assert_eq!(edge.metric("bastide_waf_matches_total{rule=\"100001\"}").await, 3.0);
 
     site.waf = Some(rules(Mode::Detect));
-    edge.reload(2, site.clone()).await.unwrap();
+    edge.reload(3, site.clone()).await.unwrap();
     let mut client = edge.http1().await;
     let (status, _, _) = read(client.send_request(get("/?q=1+union+select+2")).await.unwrap()).await;
     assert_eq!(status, 200);
@@ -92,7 +103,7 @@ async fn attacks_are_blocked_with_an_id_that_leads_to_the_event() {
     let mut broken = rules(Mode::Block);
     broken.settings.files[0].text = "SecRule ARGS \"@nonsense x\" \"id:1,deny\"".into();
     site.waf = Some(broken);
-    let error = edge.reload(3, site).await.unwrap_err();
+    let error = edge.reload(4, site).await.unwrap_err();
     assert!(error.contains("test.conf"), "{error}");
     edge.stop().await;
 }
