@@ -35,7 +35,7 @@ const SIZES = [
 ];
 /** What the page must say in each scenario. */
 const SAYS = {
-  calm: ["Everything is up.", "app/1", "main/2", "10 rules watch", "blocked GET /search"],
+  calm: ["Everything is up.", "app/1", "main/2", "10 rules watch", "blocked GET /search", "3 requests matched, 2 refused"],
   trouble: ["app/2 and main/2 are down", "2 alerts fire", "its process does not run", "gets no reads", "certificate of localhost"],
   quiet: ["no traffic just now", "No request was answered in this time.", "main/2"],
   empty: ["Nothing has been read yet; the first", "no reading yet", "Nothing has happened since"],
@@ -111,6 +111,12 @@ try {
     await page.keyboard.press("ArrowRight");
     await asked;
     expect(await page.getByRole("radio", { name: "1 h", exact: true }).isChecked(), "the range moves by arrow keys");
+    await page.getByRole("radio", { name: "by client" }).focus();
+    await page.keyboard.press("Space");
+    expect((await page.locator("#waf tbody th").first().textContent()) === "203.0.113.9", "WAF events are counted by client");
+    await page.getByRole("radio", { name: "by rule" }).focus();
+    await page.keyboard.press("Space");
+    expect((await page.locator("#waf tbody tr").count()) === 3, "rules that only add up are not counted");
     await page.getByRole("button", { name: "ban", exact: true }).focus();
     await page.keyboard.press("Enter");
     const rows = page.locator(".events > li");

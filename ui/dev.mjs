@@ -206,11 +206,13 @@ function events(scenario) {
     transformed: value.toLowerCase(), transformations: ["urlDecode", "lowercase"], operator, matched,
   });
   const list = [
-    { at_ms: now - 9_000, role: "edge", event: "waf_match", id: "01KAX5T7RZ4B2Q8M0XNV", client: "203.0.113.9", method: "GET", host: "localhost", path: "/search", blocked: true,
+    { at_ms: now - 9_000, role: "edge", event: "waf_match", id: "01KAX5T7RZ4B2Q8M0XNV", client: "203.0.113.9", method: "GET", host: "localhost", path: "/search", blocked: true, score: 10, outbound_score: 0,
       matches: [match(942100, "SQL injection", "ARGS:q", "' UNION SELECT name, passwd FROM users--", "@rx (?i)\\bunion\\b.{1,40}\\bselect\\b", "UNION SELECT")] },
     { at_ms: now - 41_000, role: "edge", event: "refused", client: "198.51.100.77", reason: "bad_header", what: "obs-fold in `x-a`" },
-    { at_ms: now - 94_000, role: "edge", event: "waf_match", id: "01KAX5T2M93JD7T1C0AA", client: "203.0.113.9", method: "GET", host: "localhost", path: "/search", blocked: true,
+    { at_ms: now - 94_000, role: "edge", event: "waf_match", id: "01KAX5T2M93JD7T1C0AA", client: "203.0.113.9", method: "GET", host: "localhost", path: "/search", blocked: true, score: 15, outbound_score: 0,
       matches: [match(941110, "XSS: script element", "ARGS:q", "<script>alert(1)</script>", "@rx <script", "<script")] },
+    { at_ms: now - 95_000, role: "edge", event: "waf_match", id: "01KAX5T2M7Q0V4A9ZC3D", client: "198.51.100.23", method: "POST", host: "localhost", path: "/checkout", blocked: false, score: 3, outbound_score: 0,
+      matches: [match(920350, "Host header is a numeric IP address", "REQUEST_HEADERS:Host", "192.0.2.1", "@rx ^[\\d.]+$", "192.0.2.1"), match(980170, "Anomaly Scores", "", "", "", "")] },
     { at_ms: now - 96_000, role: "control", event: "ban", net: "203.0.113.9/32", duration: 600_000, what: "ban", why: "asked for by the operator" },
     { at_ms: now - 3_700_000, role: "supervisor", event: "process", process: "app/2", what: "started", pid: 4312, why: "" },
     { at_ms: now - 3_705_000, role: "control", event: "revision", revision: 3, committed: true, why: "waf.mode: detect → block" },

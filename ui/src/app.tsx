@@ -8,6 +8,7 @@ import { Drawing } from "./parts/drawing.tsx";
 import { Events } from "./parts/events.tsx";
 import { Header, Notices, Vitals } from "./parts/header.tsx";
 import { Certificates, Databases, Servers } from "./parts/tables.tsx";
+import { Waf } from "./parts/waf.tsx";
 import { staleness, start } from "./state.ts";
 import { startTheme } from "./theme.ts";
 
@@ -28,6 +29,7 @@ function Page() {
           <Alerts />
           <Certificates />
         </div>
+        <Waf />
         <Events />
       </main>
     </>

@@ -8,11 +8,15 @@ import { align, times } from "./series.ts";
 import { NAMES, type Kind } from "./events.ts";
 import type { Maybe } from "./format.ts";
 import type { Alert, Event, Line, Rule, Series, Target } from "./types.ts";
+import type { WafEvent } from "./waf.ts";
 
 const LIVE_EVERY_S = 5;
 const SLOW_EVERY_S = 60;
 /** Events asked for at once. */
 const EVENTS = 200;
+/** WAF events that are counted; each has a few kilobytes. */
+export const WAF_EVENTS = 250;
+const WAF_EVERY_S = 15;
 /** Readings are taken every 5 s; after three that are missing, numbers are old. */
 const OLD_AFTER_S = 20;
 
@@ -21,6 +25,8 @@ export const targets = signal<Target[]>([]);
 export const alerts = signal<Alert[]>([]);
 export const rules = signal<Rule[]>([]);
 export const events = signal<Event[] | null>(null);
+/** The latest WAF events, the newest first; none until first answered. */
+export const wafEvents = signal<WafEvent[] | null>(null);
 /** The kinds of event the reader wants; none means all. */
 export const eventKinds = signal<ReadonlySet<Kind>>(new Set());
 const answers = signal<Answers>({});
@@ -113,6 +119,14 @@ async function refreshEvents(): Promise<void> {
   });
 }
 
+async function refreshWaf(): Promise<void> {
+  // A site without a WAF has none to tell of.
+  if (line.value !== null && line.value.waf === null) return;
+  await ask("waf-events", () => api.events(WAF_EVENTS, NAMES.WAF), (e) => {
+    wafEvents.value = e.filter((one): one is WafEvent => one.event === "waf_match");
+  });
+}
+
 async function refreshSlow(): Promise<void> {
   await Promise.all([ask("line", api.line, (l) => (line.value = l)), ask("rules", api.rules, (r) => (rules.value = r))]);
 }
@@ -180,8 +194,11 @@ class Repeated {
 
 const liveTask = new Repeated(() => LIVE_EVERY_S, refreshLive);
 const eventTask = new Repeated(() => LIVE_EVERY_S, refreshEvents);
+const wafTask = new Repeated(() => WAF_EVERY_S, refreshWaf);
 const slowTask = new Repeated(() => SLOW_EVERY_S, refreshSlow);
 const chartTask = new Repeated(() => range.value.refresh, refreshCharts);
+
+const tasks = [liveTask, eventTask, wafTask, slowTask, chartTask];
 
 export function choose(next: Range): void {
   range.value = next;
@@ -201,12 +218,12 @@ export function start(): void {
   const wake = () => {
     clearInterval(ticking);
     if (document.hidden) {
-      for (const task of [liveTask, eventTask, slowTask, chartTask]) task.pause();
+      for (const task of tasks) task.pause();
       return;
     }
     nowMs.value = Date.now();
     ticking = setInterval(() => (nowMs.value = Date.now()), 1000);
-    for (const task of [liveTask, eventTask, slowTask, chartTask]) void task.now();
+    for (const task of tasks) void task.now();
   };
   document.addEventListener("visibilitychange", wake);
   wake();

@@ -63,6 +63,7 @@ export interface RuleMatch {
   rule: number;
   source: string;
   message: string;
+  data?: string;
   severity: string | null;
   tags: string[];
   variable: string;
@@ -84,6 +85,9 @@ export type Event = { at_ms: number; role: string } & (
       path: string;
       blocked: boolean;
       matches: RuleMatch[];
+      /** What the rules counted against the request, and against its answer. */
+      score?: number;
+      outbound_score?: number;
     }
   | { event: "server_health"; pool: string; server: string; up: boolean; why: string }
   | { event: "member_health"; database: string; member: string; up: boolean; why: string; lsn: string | null }

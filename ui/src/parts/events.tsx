@@ -5,6 +5,7 @@ import { duration, when } from "../format.ts";
 import { KINDS, passes, runs, type Kind, type Run } from "../events.ts";
 import { eventKinds, events, nowMs, toggleKind } from "../state.ts";
 import type { RuleMatch } from "../types.ts";
+import { score } from "../waf.ts";
 import { Empty, Mark, Panel } from "./basics.tsx";
 
 const PAGE = 25;
@@ -93,6 +94,12 @@ function Row({ run }: { run: Run }) {
               <code>bastide waf explain {event.id}</code>
             </dd>
           </div>
+          {score(event) !== null && (
+            <div>
+              <dt>score</dt>
+              <dd>{score(event)}</dd>
+            </div>
+          )}
           {event.matches.map((m, i) => (
             <Match key={i} match={m} />
           ))}
@@ -109,7 +116,12 @@ function Match({ match }: { match: RuleMatch }) {
         rule {match.rule} <span class="quiet">{match.source}</span>
       </dt>
       <dd>
-        {match.message}: <code>{match.operator}</code> in <code>{match.variable}</code> = <code>{match.value}</code>
+        {match.message}
+        {match.variable && (
+          <>
+            : <code>{match.operator}</code> in <code>{match.variable}</code> = <code>{match.value}</code>
+          </>
+        )}
         {match.matched && (
           <>
             , matched <code>{match.matched}</code>

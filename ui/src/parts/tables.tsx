@@ -6,7 +6,7 @@ import { line, live } from "../state.ts";
 import { Empty, Mark, Panel } from "./basics.tsx";
 
 /** A table that scrolls sideways by itself where the screen is narrow; focusable, so that keys can scroll it too. */
-function Table({ label, heads, children }: { label: string; heads: string[]; children: ComponentChildren }) {
+export function Table({ label, heads, children }: { label: string; heads: string[]; children: ComponentChildren }) {
   return (
     <div class="scroll" role="region" aria-label={`Table: ${label}`} tabIndex={0}>
       <table>
