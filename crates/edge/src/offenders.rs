@@ -181,7 +181,8 @@ mod tests {
             matched: String::new(),
         };
         let response_rules = HashSet::from([200]);
-        let cases: [(&[(u64, Option<&str>)], i64, Option<u64>, i64); 7] = [
+        type Matched<'m> = &'m [(u64, Option<&'m str>)];
+        let cases: [(Matched<'_>, i64, Option<u64>, i64); 7] = [
             (&[], 0, None, 0),
             // Where rules count, their count holds.
             (&[(101, Some("critical")), (102, Some("critical"))], 8, None, 8),

@@ -10,5 +10,6 @@ mod operate;
 mod refusals;
 mod streams;
 mod waf;
+mod waf_crs;
 mod waf_phases;
 mod waf_websocket;
