@@ -195,6 +195,12 @@ impl Learnt {
                 self.read.samples.without_body
             ));
         }
+        if self.read.samples.cut > 0 {
+            terminal.note(format!(
+                "note: the bodies of {} were not kept whole (`capture = {{ body = … }}`, or secrets in them): the rest was not looked at",
+                self.read.samples.cut
+            ));
+        }
         if self.read.samples.unread > 0 {
             terminal
                 .note(format!("note: {} lines hold no request that is understood", self.read.samples.unread));
@@ -278,7 +284,7 @@ impl Learnt {
         });
         json!({
             "file": self.file, "from": self.read.from, "requests": self.requests, "tried": self.tried,
-            "unread": self.read.samples.unread, "refused": self.found.refused,
+            "unread": self.read.samples.unread, "cut": self.read.samples.cut, "refused": self.found.refused,
             "proposals": proposals.collect::<Vec<_>>(), "not_proposed": withheld.collect::<Vec<_>>(),
             "added": self.edit.added.iter().map(Exclusion::json).collect::<Vec<_>>(),
             "diff": edit::diff(&self.file.display().to_string(), &self.edit.before, &self.edit.after),

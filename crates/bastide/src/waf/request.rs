@@ -49,8 +49,13 @@ pub(crate) struct Request {
 impl Request {
     /// Runs with the head that the engine sees.
     pub(crate) fn with_head<T>(&self, look: impl FnOnce(&RequestHead<'_>) -> T) -> T {
-        let headers: Vec<(&[u8], &[u8])> =
+        let mut headers: Vec<(&[u8], &[u8])> =
             self.headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect();
+        // As the edge does it: HTTP/2 has `:authority` where rules look for Host.
+        let has_host = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(b"host"));
+        if self.version == Version::Http2 && !has_host && !self.authority.is_empty() {
+            headers.push((b"host", &self.authority));
+        }
         look(&RequestHead {
             method: &self.method,
             target: &self.target,

@@ -31,6 +31,8 @@ pub(crate) struct Samples {
     pub(crate) unread: usize,
     /// What was read shows only a part of each request.
     pub(crate) without_body: usize,
+    /// Captured requests whose body was not kept whole.
+    pub(crate) cut: usize,
 }
 
 impl Samples {
@@ -111,22 +113,38 @@ impl Samples {
 }
 
 fn of_capture(origin: &str, captured: &site::Captured) -> Request {
-    let headers = captured.headers.iter().map(|(name, value)| (name.clone().into_bytes(), decode(value)));
+    let headers: Vec<(Vec<u8>, Vec<u8>)> =
+        captured.headers.iter().map(|(name, value)| (name.clone().into_bytes(), decode(value))).collect();
+    let mut body = decode(&captured.body);
+    if !captured.whole {
+        keep_whole_pairs(&headers, &mut body);
+    }
     Request {
         origin: format!("{origin}: {}", captured.request_id),
         client: Some(captured.client),
-        method: captured.method.clone().into_bytes(),
+        method: decode(&captured.method),
         target: decode(&captured.target),
-        authority: captured.host.clone().into_bytes(),
+        authority: decode(&captured.host),
         version: match captured.version.as_str() {
             "HTTP/1.0" => Version::Http10,
             "HTTP/1.1" => Version::Http11,
             _ => Version::Http2,
         },
-        headers: headers.collect(),
-        body: decode(&captured.body),
+        headers,
+        body,
         notes: Vec::new(),
     }
+}
+
+/// Of a body that was cut when it was captured only what is whole may be tried: the
+/// pairs of a form. Half a document would be refused for being half.
+fn keep_whole_pairs(headers: &[(Vec<u8>, Vec<u8>)], body: &mut Vec<u8>) {
+    let is_form = headers.iter().any(|(name, value)| {
+        name == b"content-type"
+            && value.to_ascii_lowercase().starts_with(b"application/x-www-form-urlencoded")
+    });
+    let end = if is_form { body.iter().rposition(|b| *b == b'&').unwrap_or(0) } else { 0 };
+    body.truncate(end);
 }
 
 /// A line of our own access log: it has no query, no body, few headers.
@@ -276,6 +294,21 @@ mod tests {
             "{:?}",
             last.headers
         );
+    }
+
+    #[test]
+    fn of_a_body_that_was_cut_only_whole_pairs_are_tried() {
+        let sample = |kind: &str, body: &str| {
+            let line = json!({ "at_ms": 1, "request_id": "r", "client": "192.0.2.7", "route": "/*", "method": "POST", "target": "/",
+                "host": "h", "version": "HTTP/1.1", "headers": [["content-type", kind]], "body": body, "whole": false });
+            let samples = read(&line.to_string());
+            assert_eq!(samples.cut, 1);
+            let Some(Sample::Request(request)) = samples.all.into_iter().next() else { panic!() };
+            String::from_utf8(request.body).unwrap()
+        };
+        assert_eq!(sample("application/x-www-form-urlencoded; charset=utf-8", "a=1&b=2&c=it's <"), "a=1&b=2");
+        assert_eq!(sample("application/x-www-form-urlencoded", "a=it"), "");
+        assert_eq!(sample("application/json", "{\"a\":"), "");
     }
 
     #[test]
