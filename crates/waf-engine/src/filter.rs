@@ -9,7 +9,7 @@
 //! it came, and most texts are never transformed.
 
 use crate::grams::{self, Gram};
-use crate::program::{Known, ListId, Part, UNKNOWN};
+use crate::program::{Known, ListId, NOT_LOOKED_UP, Part, UNKNOWN};
 use crate::requirement::{Requirement, SETS};
 use waf_text::ByteSet;
 
@@ -65,7 +65,7 @@ impl Watched {
     /// Who looks at an entry of this name.
     #[inline]
     pub(crate) fn lookers(&self, name: Known) -> &Lookers {
-        if name == UNKNOWN {
+        if name == UNKNOWN || name == NOT_LOOKED_UP {
             return &self.steps;
         }
         self.named.iter().find(|(known, _)| *known == name).map_or(&self.steps, |(_, lookers)| lookers)
@@ -156,6 +156,8 @@ impl Filter {
             });
             names[at].1.extend(look.only.iter().chain(&look.not).copied());
         }
+        // Values are looked at in the order in which rules that are not filtered look.
+        names.sort_by_key(|((list, _), _)| *list);
         for ((list, part), names) in names {
             let mut number = self.watched.iter().map(|w| w.named.len() as u32 + 1).sum::<u32>();
             let mut blank = || {

@@ -36,7 +36,8 @@ pub(crate) fn fold(lowered: &mut Lowered) {
                 continue;
             }
             let rule = &program.rules[number as usize];
-            match walk.decide(program, rule) {
+            let decided = if loses_targets(program, number) { None } else { walk.decide(program, rule) };
+            match decided {
                 Some(false) => continue,
                 Some(true) => {
                     let skip = lowered.skips[number as usize];
@@ -108,7 +109,7 @@ impl Walk {
         }
         let mut any = false;
         for target in &test.targets {
-            if target.source != Source::Tx {
+            if target.source != Source::Tx || target.narrowed {
                 return None;
             }
             let Select::Slot(slot) = target.select else { return None };
@@ -156,6 +157,9 @@ impl Walk {
     /// Applies a rule's effects to what is known, and in the prefix to the state in
     /// which transactions begin. False: the rule must run.
     fn try_apply(&mut self, program: &mut Program, number: u32) -> bool {
+        if is_excluded_somewhere(program, number) {
+            return false;
+        }
         let rule = &program.rules[number as usize];
         if !self.prefix {
             return rule.links.iter().all(|link| link.effects.is_empty());
@@ -326,9 +330,24 @@ fn sees_tx(rule: &Rule) -> bool {
         || rule.links.iter().any(of_link)
 }
 
-/// Nobody would see whether it ran: nothing is written down, nothing disrupted.
+/// Nobody would see whether it ran: nothing is written down, nothing disrupted, no
+/// severity that `HIGHEST_SEVERITY` would have.
 fn is_quiet(rule: &Rule) -> bool {
-    !rule.model.log && matches!(rule.disruptive, Disruptive::Pass)
+    !rule.model.log && matches!(rule.disruptive, Disruptive::Pass) && rule.model.severity.is_none()
+}
+
+/// Whether the site's file lets a rule pass on some path: what it sets is not set there.
+fn is_excluded_somewhere(program: &Program, number: u32) -> bool {
+    let mut removals = program.removals.iter().filter(|removal| removal.exact_case && removal.target.is_none());
+    removals.any(|removal| bit(&removal.rules, number as usize))
+}
+
+/// Whether a rule may be told at run time not to look at members of `TX`.
+fn loses_targets(program: &Program, number: u32) -> bool {
+    program.removals.iter().any(|removal| {
+        removal.target.as_ref().is_some_and(|target| target.source == Source::Tx)
+            && bit(&removal.rules, number as usize)
+    })
 }
 
 /// Whether whatever removes a rule at run time removes all of those behind it too.

@@ -25,7 +25,7 @@ pub(crate) struct Response {
 }
 
 /// A whole life of a transaction.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Exchange {
     pub(crate) request: Request,
     pub(crate) response: Option<Response>,
@@ -50,6 +50,27 @@ impl Outcome {
     /// What was decided in the end.
     pub(crate) fn verdict(&self) -> &Verdict {
         self.verdicts.last().map_or(&Verdict::Pass, |(_, verdict)| verdict)
+    }
+}
+
+/// As it would be sent.
+impl std::fmt::Display for Exchange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Request { method, target, version, headers, body, .. } = &self.request;
+        let show = |bytes: &[u8]| bytes.escape_ascii().to_string();
+        writeln!(f, "{} {} {}", show(method), show(target), version.as_str())?;
+        for (name, value) in headers {
+            writeln!(f, "{}: {}", show(name), show(value))?;
+        }
+        writeln!(f, "\n{}", show(body))?;
+        if let Some(Response { status, headers, body }) = &self.response {
+            writeln!(f, "-- {status}")?;
+            for (name, value) in headers {
+                writeln!(f, "{}: {}", show(name), show(value))?;
+            }
+            writeln!(f, "\n{}", show(body))?;
+        }
+        self.frames.iter().try_for_each(|frame| writeln!(f, "-- frame {}", show(frame)))
     }
 }
 
