@@ -112,7 +112,7 @@ impl Expression {
                 let input = Input::new(value).range(start..);
                 regex.search_with(cache, &input).map(|found| found.span())
             }
-            (Engine::Anything, _) => (start <= value.len()).then(|| Span { start, end: value.len() }),
+            (Engine::Anything, _) => (start <= value.len()).then_some(Span { start, end: value.len() }),
             (Engine::Backtracking(regex), _) => {
                 let wide = Wide::new(value);
                 let found = regex.find_from_pos(&wide.text, wide.in_text(start)).ok().flatten()?;

@@ -132,6 +132,9 @@ pub(crate) type Known = u16;
 /// No such name.
 pub(crate) const UNKNOWN: Known = 0;
 
+/// An entry whose name was not looked up yet.
+pub(crate) const NOT_LOOKED_UP: Known = Known::MAX;
+
 #[derive(Clone, Debug)]
 pub(crate) enum Select {
     All,

@@ -2,7 +2,7 @@
 
 use crate::expression::Scratch;
 use crate::kept::Keys;
-use crate::program::{Known, ListId, Program, UNKNOWN, VARIABLES, Value};
+use crate::program::{Known, ListId, NOT_LOOKED_UP, Program, UNKNOWN, VARIABLES, Value};
 use crate::texts::{TextId, Texts};
 use regex_automata::Span;
 use rustc_hash::FxHashMap;
@@ -20,7 +20,7 @@ pub(crate) struct Entry {
 
 impl Entry {
     pub(crate) fn new(name: TextId, value: TextId) -> Self {
-        Self { name, value, known: UNKNOWN }
+        Self { name, value, known: NOT_LOOKED_UP }
     }
 }
 
@@ -247,7 +247,8 @@ impl State {
     pub(crate) fn know_names(&mut self, program: &Program) {
         let mut lower = self.buffer();
         for (list, _) in program.named_lists.iter().enumerate().filter(|(_, named)| **named) {
-            for entry in &mut self.lists[list] {
+            for entry in self.lists[list].iter_mut().filter(|entry| entry.known == NOT_LOOKED_UP) {
+                entry.known = UNKNOWN;
                 let name = self.texts.get(entry.name);
                 if name.len() > program.known.longest {
                     continue;
