@@ -3,8 +3,10 @@
 //! `Regex` class.
 //!
 //! Those that can, run in time linear in the value. The few with look-around or
-//! back-references run on a backtracking engine with a bound on its steps; beyond
-//! it the answer is "no match" and the request's budget says so.
+//! back-references run on a backtracking engine: on a kilobyte at a time, each half
+//! looked at with the one before and the one behind it, with a bound on the steps for
+//! each. So their work is linear in the value, too; what they may miss is a match of
+//! more than half a kilobyte in a longer value, and one that takes too many steps.
 
 use crate::dialect::{Translated, translate};
 use crate::requirement::Requirement;
@@ -12,8 +14,11 @@ use regex_automata::meta::{self, Cache};
 use regex_automata::util::syntax;
 use regex_automata::{Input, Span};
 
-/// Steps of the backtracking engine for one value.
-const BACKTRACK_STEPS: usize = 200_000;
+/// Steps of the backtracking engine for one window.
+const BACKTRACK_STEPS: usize = 20_000;
+
+/// So much of a value the backtracking engine looks at once, bytes.
+const WINDOW: usize = 1_024;
 
 /// Groups that are kept: the whole and `TX:1` to `TX:9`.
 const GROUPS: usize = 10;
@@ -115,8 +120,10 @@ impl Expression {
             (Engine::Anything, _) => (start <= value.len()).then_some(Span { start, end: value.len() }),
             (Engine::Backtracking(regex), _) => {
                 let wide = Wide::new(value);
-                let found = regex.find_from_pos(&wide.text, wide.in_text(start)).ok().flatten()?;
-                Some(Span { start: wide.in_bytes(found.start()), end: wide.in_bytes(found.end()) })
+                windows(start, value.len()).find_map(|(from, to)| {
+                    let found = regex.find_from_pos(wide.until(to), wide.in_text(from)).ok().flatten()?;
+                    Some(Span { start: wide.in_bytes(found.start()), end: wide.in_bytes(found.end()) })
+                })
             }
             _ => None,
         }
@@ -149,10 +156,11 @@ impl Expression {
             }
             (Engine::Backtracking(regex), _) => {
                 let wide = Wide::new(value);
-                let Some(captures) = regex.captures_from_pos(&wide.text, wide.in_text(start)).ok().flatten() else {
-                    return false;
-                };
-                groups.extend((0..captures.len()).map(|group| {
+                let found = windows(start, value.len()).find_map(|(from, to)| {
+                    regex.captures_from_pos(wide.until(to), wide.in_text(from)).ok().flatten()
+                });
+                let Some(captures) = found else { return false };
+                groups.extend((0..captures.len().min(GROUPS)).map(|group| {
                     let found = captures.get(group)?;
                     Some(Span { start: wide.in_bytes(found.start()), end: wide.in_bytes(found.end()) })
                 }));
@@ -163,24 +171,44 @@ impl Expression {
     }
 }
 
+/// From where to where a value of so many bytes is looked at, one after the other.
+fn windows(start: usize, len: usize) -> impl Iterator<Item = (usize, usize)> {
+    let last = len.saturating_sub(WINDOW / 2).max(start);
+    (start..=last).step_by(WINDOW / 2).map(move |from| (from, (from + WINDOW).min(len)))
+}
+
 /// Bytes as text in which each is one character.
 struct Wide {
     text: String,
+    /// By byte, where its character begins; and where the text ends.
+    places: Vec<u32>,
 }
 
 impl Wide {
     fn new(value: &[u8]) -> Self {
-        Self { text: value.iter().map(|&b| b as char).collect() }
+        let mut text = String::with_capacity(value.len());
+        let mut places = Vec::with_capacity(value.len() + 1);
+        for &byte in value {
+            places.push(text.len() as u32);
+            text.push(byte as char);
+        }
+        places.push(text.len() as u32);
+        Self { text, places }
+    }
+
+    /// The text of the first bytes.
+    fn until(&self, at: usize) -> &str {
+        &self.text[..self.in_text(at)]
     }
 
     /// The place in the text of a place in the bytes.
     fn in_text(&self, at: usize) -> usize {
-        self.text.char_indices().nth(at).map_or(self.text.len(), |(index, _)| index)
+        self.places[at] as usize
     }
 
     /// The place in the bytes of a place in the text.
     fn in_bytes(&self, at: usize) -> usize {
-        self.text[..at].chars().count()
+        self.places.partition_point(|&place| (place as usize) < at)
     }
 }
 
@@ -188,4 +216,44 @@ impl Wide {
 fn short(message: &str) -> String {
     let last = message.trim().rsplit('\n').next().unwrap_or(message);
     last.trim_start_matches("error: ").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(pattern: &str, value: &[u8]) -> Option<(usize, usize)> {
+        let expression = Expression::new(pattern.as_bytes()).ok()?;
+        let found = expression.find_at(&mut expression.scratch(), value, 0)?;
+        Some((found.start, found.end))
+    }
+
+    #[test]
+    fn lines_and_bytes() {
+        assert_eq!(find("a.b", b"a\nb"), Some((0, 3)), "a dot matches a newline");
+        assert_eq!(find("^b$", b"a\nb\nc"), Some((2, 3)), "anchors match at lines");
+        assert_eq!(find("\\xff", b"a\xff"), Some((1, 2)));
+        assert_eq!(find("\\w", "é".as_bytes()), None, "classes are ASCII");
+    }
+
+    #[test]
+    fn look_around() {
+        assert_eq!(find("(?<!a)b", b"ab\xe9b"), Some((3, 4)));
+        assert_eq!(find("x(?!y)", b"xyx"), Some((2, 3)));
+        assert_eq!(find(r"(a|b)\1", b"abb"), Some((1, 3)));
+        let mut long = vec![b'.'; 5_000];
+        long.extend_from_slice(b"ab.b");
+        assert_eq!(find("(?<!a)b", &long), Some((5_003, 5_004)));
+        assert_eq!(find("(?<!a)b", b""), None);
+    }
+
+    #[test]
+    fn windows_cover_a_value() {
+        for len in [0, 1, 511, 512, 513, 1_024, 1_025, 5_000] {
+            let all: Vec<_> = windows(0, len).collect();
+            assert_eq!(all.first().map(|(from, _)| *from), Some(0));
+            assert_eq!(all.last().map(|(_, to)| *to), Some(len));
+            assert!(all.windows(2).all(|two| two[1].0 < two[0].1 || two[0].1 == len), "{len}");
+        }
+    }
 }

@@ -2,7 +2,8 @@
 //! `RESOURCE`. They live in the process, are bounded, expire, and are lost when it
 //! restarts.
 
-use rustc_hash::FxHashMap;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Mutex;
 use waf_lang::model::Variable;
 
@@ -39,13 +40,15 @@ const SHARDS: usize = 16;
 #[derive(Debug)]
 pub struct Collections {
     shards: Vec<Mutex<Shard>>,
+    seed: RandomState,
     /// A record that nobody writes to is forgotten after this, seconds.
     timeout_s: u64,
 }
 
 #[derive(Debug, Default)]
 struct Shard {
-    records: FxHashMap<Key, Record>,
+    /// Clients choose the keys: the map's own hasher withstands that.
+    records: HashMap<Key, Record>,
     next_sweep_us: u64,
 }
 
@@ -78,14 +81,11 @@ impl Collections {
     /// Empty ones, whose records last so many seconds after their last change
     /// (`SecCollectionTimeout`, 3,600 in ModSecurity).
     pub fn new(timeout_s: u64) -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), timeout_s }
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), seed: RandomState::new(), timeout_s }
     }
 
     fn shard(&self, key: &Key) -> std::sync::MutexGuard<'_, Shard> {
-        use std::hash::{Hash, Hasher};
-        let mut hasher = rustc_hash::FxHasher::default();
-        key.hash(&mut hasher);
-        let shard = (hasher.finish() >> 32) as usize % SHARDS;
+        let shard = self.seed.hash_one(key) as usize % SHARDS;
         // A poisoned lock holds only counters: go on with them.
         self.shards[shard].lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }

@@ -156,6 +156,11 @@ fn decode<'a>(text: &'a [u8], out: &'a mut Vec<u8>) -> &'a [u8] {
 }
 
 fn headers(program: &Program, state: &mut State, outside: &mut Outside, head: &RequestHead<'_>) {
+    // RFC 9113 §8.3.1: in HTTP/2 `:authority` stands for Host, which rules look for.
+    let implied = head.version == edge_http::Version::Http2 && !head.authority.is_empty();
+    if implied && head.header("host").is_none() {
+        state.add(V::RequestHeaders, b"host", head.authority);
+    }
     for (name, value) in head.headers {
         if !state.add(V::RequestHeaders, name, value) {
             return;

@@ -3,7 +3,7 @@
 
 use crate::chains::{ChainId, Chains};
 use hashbrown::HashTable;
-use std::hash::Hasher;
+use std::hash::{BuildHasher, Hasher};
 use waf_text::{ByteSet, Transformation};
 
 /// One text. Equal texts have equal ids.
@@ -46,6 +46,7 @@ pub(crate) struct Texts {
     memory: Vec<u8>,
     all: Vec<Text>,
     table: HashTable<u32>,
+    seed: foldhash::fast::RandomState,
     forms: Vec<Form>,
     scratch: Vec<u8>,
     /// Bytes that transformations and operators have looked at.
@@ -62,6 +63,7 @@ impl Default for Texts {
             memory: Vec::new(),
             all: Vec::new(),
             table: HashTable::new(),
+            seed: foldhash::fast::RandomState::default(),
             forms: Vec::new(),
             scratch: Vec::new(),
             inspected: 0,
@@ -136,7 +138,7 @@ impl Texts {
 
     /// The id of a text, which is kept if it is new.
     pub(crate) fn intern(&mut self, bytes: &[u8]) -> TextId {
-        let hash = hash(bytes);
+        let hash = hash(&self.seed, bytes);
         let (memory, all) = (&self.memory, &self.all);
         let found = self.table.find(hash, |&id| {
             let text = &all[id as usize];
@@ -158,10 +160,10 @@ impl Texts {
         let id = self.all.len() as u32;
         let bytes = ByteSet::of(&self.memory[start as usize..]);
         self.all.push(Text { start, len, bytes, forms: NONE, candidates: 0, asked: 0, grams: 0 });
-        let (memory, all) = (&self.memory, &self.all);
+        let (memory, all, seed) = (&self.memory, &self.all, &self.seed);
         self.table.insert_unique(hash, id, |&other| {
             let text = &all[other as usize];
-            self::hash(&memory[text.start as usize..][..text.len as usize])
+            self::hash(seed, &memory[text.start as usize..][..text.len as usize])
         });
         TextId(id)
     }
@@ -220,9 +222,9 @@ impl Texts {
     }
 }
 
-fn hash(bytes: &[u8]) -> u64 {
-    let mut hasher = rustc_hash::FxHasher::default();
+/// A hash whose seed a client does not know, so that it cannot choose texts that collide.
+fn hash(seed: &foldhash::fast::RandomState, bytes: &[u8]) -> u64 {
+    let mut hasher = seed.build_hasher();
     hasher.write(bytes);
-    // The table takes its tag from the high bits.
     hasher.finish()
 }
