@@ -14,6 +14,7 @@
 mod crs;
 mod seclang;
 
+use crate::differential;
 pub(crate) use crs::Options as CrsOptions;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -81,10 +82,11 @@ pub(crate) fn run(
         for suite in SUITES {
             println!("{:<12} {}", suite.name, suite.about);
         }
+        println!("{:<12} {}", differential::NAME, differential::ABOUT);
         return ExitCode::SUCCESS;
     };
     let Some(suite) = SUITES.iter().find(|suite| suite.name == name) else {
-        let known: Vec<_> = SUITES.iter().map(|suite| suite.name).collect();
+        let known: Vec<_> = SUITES.iter().map(|suite| suite.name).chain([differential::NAME]).collect();
         eprintln!("error: no conformance suite `{name}`\nhint: there are: {}", known.join(", "));
         return ExitCode::from(64);
     };

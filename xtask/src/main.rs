@@ -15,6 +15,7 @@
 mod bench;
 mod check;
 mod conformance;
+mod differential;
 
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
@@ -71,6 +72,14 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // A suite that is run by `bench` and has options of its own.
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let [command, name, rest @ ..] = &words[..]
+        && command == "conformance"
+        && name == differential::NAME
+    {
+        return differential::run(&repository(), rest);
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

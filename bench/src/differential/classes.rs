@@ -48,11 +48,25 @@ static CLASSES: &[Class] = &[
     Class { name: "encoded question mark", holds: |case| case.side == Side::Extra && path_has(case, b"%3f") },
     Class { name: "fragment in the target", holds: |case| case.request.target.contains(&b'#') },
     Class {
-        name: "NUL ends cssDecode",
+        name: "NUL in a decoded value",
         holds: |case| case.side == Side::Extra && is_xss(case.rule) && has_nul(case),
     },
-    Class { name: "line feed in a part", holds: |case| has_bare_line_feed(case.request) },
+    Class { name: "line ends in a part", holds: |case| is_multipart_of_lines(case.request) },
     Class { name: "stale MATCHED_VARS", holds: |case| case.side == Side::Missed && is_stale(case.line) },
+    Class {
+        name: "multiMatch logs early",
+        holds: |case| case.side == Side::Missed && case.rule == 942_131 && case.line.contains("[msg \"\"]"),
+    },
+    Class {
+        name: "names that end in dots",
+        holds: |case| case.side == Side::Extra && contains(&all_of(case.request), b"..//"),
+    },
+    Class {
+        name: "bodies of unknown type",
+        holds: |case| {
+            case.side == Side::Extra && !case.request.body.is_empty() && has_no_processor(case.request)
+        },
+    },
     Class {
         name: "XML without a body",
         holds: |case| {
@@ -97,20 +111,52 @@ fn is_xss(rule: u64) -> bool {
     rule / 1_000 == 941
 }
 
-/// Whether anything in the request is a NUL byte, or becomes one when decoded.
-fn has_nul(case: &Case<'_>) -> bool {
-    let request = case.request;
-    let mut all = vec![&request.target, &request.body];
-    all.extend(request.headers.iter().map(|(_, value)| value));
-    let signs: [&[u8]; 8] = [b"\0", b"%00", b"\\0", b"%5c0", b"&#0", b"\\x00", b"u0000", b"&#x0"];
-    all.into_iter().any(|text| signs.iter().any(|sign| contains(&text.to_ascii_lowercase(), sign)))
+/// Target, body and header values, in lower case.
+fn all_of(request: &Request) -> Vec<u8> {
+    let mut all = [&request.target[..], &request.body].join(&b' ');
+    for (_, value) in &request.headers {
+        all.push(b' ');
+        all.extend_from_slice(value);
+    }
+    all.to_ascii_lowercase()
 }
 
-/// Whether a multipart body has a line that ends with LF alone.
-fn has_bare_line_feed(request: &Request) -> bool {
+/// Whether no rule of `base.conf`, nor the Content-Type itself, says how the body is read.
+fn has_no_processor(request: &Request) -> bool {
     let kind = request.header("content-type").unwrap_or_default().to_ascii_lowercase();
-    kind.starts_with(b"multipart/")
-        && request.body.windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r')
+    let known: [&[u8]; 4] = [b"application/x-www-form-urlencoded", b"multipart/form-data", b"json", b"xml"];
+    !known.iter().any(|known| contains(&kind, known))
+}
+
+/// Whether anything in the request is a NUL byte, or becomes one when decoded.
+fn has_nul(case: &Case<'_>) -> bool {
+    let all = all_of(case.request);
+    let signs: [&[u8]; 8] = [b"\0", b"%00", b"\\0", b"%5c0", b"&#0", b"\\x00", b"u0000", b"&#x0"];
+    signs.iter().any(|sign| contains(&all, sign))
+}
+
+/// Whether some part of a multipart body has content of several lines.
+fn is_multipart_of_lines(request: &Request) -> bool {
+    let kind = request.header("content-type").unwrap_or_default();
+    let kind = kind.to_ascii_lowercase();
+    // What stands behind the blank line that ends a part's headers.
+    let content = |part: &'_ [u8]| {
+        let after = |blank: &[u8]| Some(part.windows(blank.len()).position(|w| w == blank)? + blank.len());
+        after(b"\r\n\r\n").or_else(|| after(b"\n\n")).unwrap_or(part.len())
+    };
+    let several = |part: &[u8]| part[content(part)..].contains(&b'\n');
+    kind.starts_with(b"multipart/") && split(&request.body, b"\n--").any(several)
+}
+
+/// The pieces between `what`.
+fn split<'a>(text: &'a [u8], what: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let at = text.windows(what.len()).position(|window| window == what);
+        rest = at.map(|at| &text[at + what.len()..]);
+        Some(at.map_or(text, |at| &text[..at]))
+    })
 }
 
 fn is_xml(request: &Request) -> bool {
@@ -133,10 +179,18 @@ mod tests {
         assert_eq!(class(941_101, Side::Extra, &Request::new("GET", "/a?b=%3f", &[]), ""), None);
 
         let part = |text: &str| {
-            Request::new("POST", "/", &[]).with_body("multipart/form-data; boundary=b", text.into())
+            let body =
+                format!("--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n{text}\r\n--b--\r\n");
+            Request::new("POST", "/", &[]).with_body("multipart/form-data; boundary=b", body.into_bytes())
         };
-        assert_eq!(class(932_235, Side::Extra, &part("a\nb"), ""), Some("line feed in a part"));
-        assert_eq!(class(932_235, Side::Extra, &part("a\r\nb"), ""), None);
+        for (text, expected) in [
+            ("a", None),
+            ("", None),
+            ("a\nb", Some("line ends in a part")),
+            ("a\r\nb", Some("line ends in a part")),
+        ] {
+            assert_eq!(class(932_235, Side::Extra, &part(text), ""), expected, "{text:?}");
+        }
 
         let plain = Request::new("GET", "/", &[]);
         let stale =
@@ -153,7 +207,7 @@ mod tests {
         assert_eq!(class(941_100, Side::Extra, &nul, ""), None);
         assert_eq!(
             class(941_100, Side::Extra, &Request::new("GET", "/?q=%00", &[]), ""),
-            Some("NUL ends cssDecode")
+            Some("NUL in a decoded value")
         );
     }
 }
