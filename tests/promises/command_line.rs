@@ -90,7 +90,9 @@ fn wrong_usage_is_64() {
     for args in [
         &["ban", "nonsense"][..],
         &["ban", "10.0.0.1", "--for", "soon"],
-        &["waf", "explain", "short"],
+        &["waf", "explain"],
+        &["waf", "allow", "short"],
+        &["waf", "events", "--by", "colour"],
         &["logs", "edge", "--access"],
         &["query"],
         &["completions", "no-shell"],
@@ -170,7 +172,9 @@ fn the_firewall_of_any_machine_is_shown() {
 
 #[test]
 fn every_command_answers_about_a_site_that_runs() {
-    let site = Site::shop(|text| text);
+    // With its own rules, whatever is installed here.
+    let site =
+        Site::shop(|text| text.replacen("mode   = \"block\"", "mode   = \"block\"\ncrs    = false", 1));
     site.up();
     for _ in 0..5 {
         site.get("/");
@@ -211,9 +215,12 @@ fn every_command_answers_about_a_site_that_runs() {
     contains(&events, &["waf_match", "\"process\":\"app/1\""]);
 
     // The WAF.
-    contains(&site.ok(&["waf", "explain", &id]), &["blocked", "rule", "ARGS:q", "matched", "waf/xss.conf:"]);
+    let explained = site.ok(&["waf", "explain", &id]);
+    contains(&explained, &["blocked", "rule", "ARGS:q", "matched", "if wrong", "arg = \"q\"", ".conf:"]);
     contains(&site.ok(&["explain", &id.to_lowercase()]), &["blocked", "ARGS:q"]);
     contains(&site.ok(&["waf", "events"]), &[&id]);
+    contains(&site.ok(&["waf", "events", "--by", "path"]), &["/search", "blocked"]);
+    assert_eq!(json(&site, &["waf", "events", "--by", "client"])[0]["blocked"], 1);
     assert!(json(&site, &["waf", "check"])["rules"].as_u64().is_some_and(|n| n >= 30));
     fails(&site, &["waf", "explain", "06H0ERDX5D74DVRSFFEZ"], 1, &["no WAF event", "hint:"]);
 

@@ -43,6 +43,51 @@ fn every_ready_made_alert_has_a_runbook() {
     }
 }
 
+/// The reference of SecLang names every directive, operator, transformation and action
+/// that the parser's tables have, with what becomes of it.
+#[test]
+fn every_word_of_the_rule_language_is_in_its_reference() {
+    let reference = read("docs/reference/seclang.md");
+    let (mut known, mut missing) = (0, Vec::new());
+    for file in [
+        "waf-lang/src/directive.rs",
+        "waf-lang/src/operator.rs",
+        "waf-lang/src/action.rs",
+        "waf-lang/src/control.rs",
+    ] {
+        let text = read(&format!("crates/{file}"));
+        // Tables are lists of tuples whose first part is the name.
+        let tables = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let mut lines = tables.lines().map(str::trim).peekable();
+        while let Some(line) = lines.next() {
+            let entry = match line {
+                "(" => lines.peek().copied().unwrap_or_default(),
+                line => line.strip_prefix('(').unwrap_or_default(),
+            };
+            let Some((name, _)) = entry.strip_prefix('"').and_then(|rest| rest.split_once("\",")) else {
+                continue;
+            };
+            known += 1;
+            let spelt = [
+                format!("`{name}`"),
+                format!("`@{name}`"),
+                format!("`{}`", name.replace("sanitize", "sanitise")),
+            ];
+            if !spelt.iter().any(|spelt| reference.contains(spelt.as_str())) {
+                missing.push(format!("{file}: {name}"));
+            }
+        }
+    }
+    for (_, name) in waf_text::Transformation::ALL {
+        known += 1;
+        if !reference.contains(&format!("`{name}`")) {
+            missing.push((*name).to_owned());
+        }
+    }
+    assert!(missing.is_empty(), "not in docs/reference/seclang.md:\n{}", missing.join("\n"));
+    assert!(known > 200, "only {known} words were found");
+}
+
 #[test]
 fn commands_are_found_in_fences_and_cut_where_they_end() {
     let text = "bastide no\n```sh\nbastide up   # now\nbastide check && bastide plan\npg_dump \"$(bastide database url)\" > x\n\

@@ -13,4 +13,5 @@ mod full_disk;
 mod kill_nine;
 mod reload;
 mod shop;
+mod waf_commands;
 mod web_servers;

@@ -94,8 +94,9 @@ impl Samples {
             // Other events of the event log.
             Ok(value) if value["event"].is_string() && value["target"].is_null() => {}
             Ok(value) if value["target"].is_string() => {
-                let request =
-                    serde_json::from_value(value).ok().map(|captured| of_capture(origin, &captured));
+                let captured: Option<site::Captured> = serde_json::from_value(value).ok();
+                self.cut += usize::from(captured.as_ref().is_some_and(|captured| !captured.whole));
+                let request = captured.map(|captured| of_capture(origin, &captured));
                 self.add(request.map(|r| Sample::Request(Box::new(r))));
             }
             Ok(value) => {
