@@ -25,7 +25,7 @@ pub(super) fn inventory(waf: &Waf) -> Vec<(String, Value)> {
     about["capture"] = json!(waf.capture);
     about["ban"] = json!(waf.ban);
     about["directives"] = json!(ours);
-    let mut all = vec![("waf".to_owned(), about)];
+    let mut all = vec![("waf".to_owned(), said(about))];
     if let Some(crs) = &waf.crs {
         // Sixty files are one thing here: a copy of the rule set.
         let mut hasher = DefaultHasher::new();
@@ -55,7 +55,15 @@ pub(super) fn of_route(waf: &Waf, route: usize) -> Option<Value> {
     let mut about = levels(&own.tx);
     about["mode"] = json!(own.mode);
     about["remove"] = json!(own.remove);
-    Some(json!({ "waf": about }))
+    Some(json!({ "waf": said(about) }))
+}
+
+/// Without what nobody said: that is told as `none`, and is no difference to nothing.
+fn said(mut about: Value) -> Value {
+    if let Value::Object(settings) = &mut about {
+        settings.retain(|_, value| !value.is_null());
+    }
+    about
 }
 
 fn levels(tx: &[(String, String)]) -> Value {
