@@ -3,6 +3,7 @@
 
 mod alerts;
 mod bad_input;
+mod bans_and_rules;
 mod browser;
 mod command_line;
 mod counters;

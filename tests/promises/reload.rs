@@ -41,7 +41,7 @@ fn a_bad_reload_says_why_and_leaves_what_runs() {
     let cases: [(&str, &str, &str); 4] = [
         ("instances = 2", "instanzes = 2", "instances"),
         ("pool = \"app\"\n", "pool = \"shop\"\n", "shop"),
-        ("./waf/*.conf", "./waf/none-*.conf", "none-"),
+        ("./waf/own/*.conf", "./waf/none-*.conf", "none-"),
         ("replicas = 2", "replicas = \"two\"", "replicas"),
     ];
     for (from, to, expected) in cases {
@@ -59,10 +59,10 @@ fn a_bad_reload_says_why_and_leaves_what_runs() {
         assert!(site.get("/").contains("<html"));
     }
     // A rule that does not parse is named with file and line.
-    site.write("waf/zz.conf", "SecRule ARGS \"@nonsense x\" \"id:199999,phase:2,deny\"\n");
+    site.write("waf/own/zz.conf", "SecRule ARGS \"@nonsense x\" \"id:199999,phase:2,deny\"\n");
     let output = site.run(&["reload"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("waf/zz.conf:1") && said.contains("@nonsense"), "{said}");
+    assert!(said.contains("waf/own/zz.conf:1") && said.contains("@nonsense"), "{said}");
     assert_eq!(site.status()["revision"], revision);
 }
