@@ -41,8 +41,21 @@ pub(crate) struct Hit {
     pub(crate) span: Span,
 }
 
-/// `TX`.
+/// What each text frame of a WebSocket begins with: what the head left, since the
+/// rules look at each as at a request's body.
 #[derive(Debug, Default)]
+pub(crate) struct AfterHead {
+    kept: bool,
+    tx: Tx,
+    switches: Switches,
+    removed: Vec<u64>,
+    removed_targets: Vec<u32>,
+    /// How many texts there were when the first frame came; 0 before it.
+    texts: usize,
+}
+
+/// `TX`.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Tx {
     /// By slot.
     pub(crate) slots: Vec<Value>,
@@ -102,6 +115,7 @@ pub(crate) struct State {
     pub(crate) made: Vec<Made>,
     pub(crate) switches: Switches,
     pub(crate) work: Work,
+    after_head: AfterHead,
 }
 
 /// An expression that was put together while running; none where it does not compile.
@@ -223,6 +237,45 @@ impl State {
         self.env.clear();
         self.switches = Switches::default();
         self.work = Work::default();
+        self.after_head.kept = false;
+        self.after_head.texts = 0;
+    }
+
+    /// Keeps what the head left, for the frames that may come.
+    pub(crate) fn keep_after_head(&mut self) {
+        let kept = &mut self.after_head;
+        kept.kept = true;
+        kept.tx.clone_from(&self.tx);
+        kept.switches = self.switches;
+        kept.removed.clone_from(&self.removed);
+        kept.removed_targets.clone_from(&self.removed_targets);
+    }
+
+    /// Begins a frame: what the rules made of the one before is forgotten, its memory
+    /// used again.
+    pub(crate) fn begin_frame(&mut self) {
+        if !self.after_head.kept {
+            self.keep_after_head();
+        }
+        if self.after_head.texts == 0 {
+            self.after_head.texts = self.texts.mark();
+        }
+        self.lists[Variable::ArgsPost as usize].clear();
+        self.lists[Variable::ArgsGet as usize].clear();
+        let mark = self.after_head.texts;
+        let is_there = |text: TextId| (text.0 as usize) < mark;
+        self.env.retain(|entry| is_there(entry.name) && is_there(entry.value));
+        self.matched = None;
+        self.matched_vars.clear();
+        self.hits.clear();
+        self.texts.back_to(mark);
+        let Self { after_head: kept, tx, removed, removed_targets, .. } = self;
+        tx.clone_from(&kept.tx);
+        removed.clone_from(&kept.removed);
+        removed_targets.clone_from(&kept.removed_targets);
+        self.switches = kept.switches;
+        let Work { inspected_max, values_max, .. } = self.work;
+        self.work = Work { inspected_max, values_max, ..Work::default() };
     }
 
     /// Keeps a value in a list; false where the budget of values is used up.

@@ -102,6 +102,25 @@ impl Texts {
         self.intern(b"");
     }
 
+    /// How many there are: where [`Self::back_to`] may come back to.
+    pub(crate) fn mark(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Forgets the texts that came since a mark, and what became of those before.
+    pub(crate) fn back_to(&mut self, mark: usize) {
+        self.table.retain(|id| (*id as usize) < mark);
+        self.all.truncate(mark);
+        self.memory.truncate(self.all.last().map_or(0, |last| (last.start + last.len) as usize));
+        self.forms.clear();
+        for text in &mut self.all {
+            text.forms = NONE;
+        }
+        self.forget_candidates();
+        self.inspected = 0;
+        self.overflowed = false;
+    }
+
     /// The bytes of a text.
     #[inline]
     pub(crate) fn get(&self, id: TextId) -> &[u8] {

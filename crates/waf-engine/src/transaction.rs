@@ -200,6 +200,9 @@ pub struct Transaction {
     verdict: Verdict,
 }
 
+/// Ids of rules that are kept of all frames but the last: a connection may live for days.
+const FRAME_IDS: usize = 1_024;
+
 /// Memory for texts beside what the body's limit allows, bytes.
 const MEMORY: usize = 8 << 20;
 
@@ -258,7 +261,12 @@ impl Transaction {
         }
         request::head(&self.engine.program, state, outside, head);
         self.exclude();
-        self.phase(1)
+        let verdict = self.phase(1);
+        // RFC 6455 §4.1, and RFC 8441 §4 for HTTP/2.
+        if head.header("upgrade").is_some() || head.method == b"CONNECT" {
+            self.memory.0.state.keep_after_head();
+        }
+        verdict
     }
 
     /// Whether the body is to be held back and shown, whole or its beginning.
@@ -409,22 +417,15 @@ impl Transaction {
     }
 
     /// A text frame of a WebSocket, from the client: the request's rules look at it as
-    /// at one argument named `websocket`.
+    /// at one argument named `websocket`, each frame by itself.
     pub fn websocket_text(&mut self, text: &[u8]) -> Verdict {
         if self.verdict != Verdict::Pass {
             return self.verdict.clone();
         }
-        let Memory { state, .. } = &mut *self.memory.0;
-        state.texts.inspected = 0;
-        state.work.inspected = 0;
-        state.work.exceeded = None;
-        state.work.too_many = false;
-        state.work.values = 0;
-        let started = (self.memory.0.outside.clock)();
-        let Memory { state, .. } = &mut *self.memory.0;
-        state.work.until_us = started.saturating_add(self.engine.limits.time_us);
-        state.lists[V::ArgsPost as usize].clear();
-        state.lists[V::ArgsGet as usize].clear();
+        let Memory { state, outside } = &mut *self.memory.0;
+        state.begin_frame();
+        outside.matched_ids.truncate(FRAME_IDS);
+        state.work.until_us = (outside.clock)().saturating_add(self.engine.limits.time_us);
         state.add(V::ArgsPost, b"websocket", text);
         self.phase(2)
     }
@@ -477,6 +478,9 @@ impl Transaction {
         let flow = run::phase(&self.engine, state, outside, number);
         outside.spent_us += (outside.clock)().saturating_sub(started);
         let too_many = state.work.too_many.then_some(Exceeded::Values);
+        // Values that were not kept may have been the ones that matter.
+        let overflowed = state.texts.overflowed.then_some(Exceeded::Memory);
+        state.work.exceeded = state.work.exceeded.or(overflowed);
         let exceeded = state.work.exceeded.or(too_many).filter(|_| number < 5);
         match flow {
             Flow::Disrupted(rule) => self.disrupt(rule),

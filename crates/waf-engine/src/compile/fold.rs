@@ -2,7 +2,8 @@
 //!
 //! The rules are walked once with what is known of `TX`. As long as no rule has
 //! been met whose outcome depends on the request (the prefix), what rules set is
-//! kept as the state in which every transaction begins, and the rules are dropped.
+//! kept as the state in which every transaction begins, and the rules are dropped;
+//! only those of the first phase, which always runs.
 //! After that, a rule whose condition is known to be false is dropped, and so is
 //! what a rule certainly jumps over: the gates of paranoia levels.
 //!
@@ -28,6 +29,9 @@ pub(crate) fn fold(lowered: &mut Lowered) {
     };
     for phase in 0..5 {
         walk.begin_phase();
+        // The engine's own rules may end a transaction after any phase: what later ones
+        // set is not there from the beginning.
+        walk.prefix &= phase == 0;
         let order = std::mem::take(&mut lowered.order[phase]);
         let mut kept = Vec::with_capacity(order.len());
         let mut dead_until = 0;

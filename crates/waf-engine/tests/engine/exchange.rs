@@ -74,6 +74,12 @@ impl std::fmt::Display for Exchange {
     }
 }
 
+impl std::fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "\n{self}")
+    }
+}
+
 /// A clock that stands still.
 pub(crate) fn no_time() -> u64 {
     0
