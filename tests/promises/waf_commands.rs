@@ -3,7 +3,8 @@
 
 use serde_json::Value;
 use std::time::Duration;
-use testkit::site::{Site, eventually};
+use testkit::customer::Customer;
+use testkit::site::{Site, eventually, repository};
 
 /// Rules that count as the Core Rule Set does, so that the same holds where none is
 /// installed: three kinds of attack, and the sum.
@@ -164,4 +165,44 @@ fn go_ftw_cases_are_judged_at_the_running_site() {
     assert!(said.contains("942001-3"), "{said}");
     let missing = site.run(&["waf", "test", "none"]);
     assert!(String::from_utf8_lossy(&missing.stderr).contains("cannot read `none`"));
+}
+
+#[test]
+fn the_shop_s_own_rules_stand_back_where_there_is_a_core_rule_set() {
+    let copy = repository().join("../shared/testdata/crs/rules");
+    let Ok(copy) = copy.canonicalize() else {
+        return skipped("there is no copy of the Core Rule Set beside the repository");
+    };
+    let crs = format!("[waf]\ncrs = \"{}\"\n#", copy.display());
+    let site = Site::shop(|text| text.replacen("[waf]", &crs, 1));
+    site.up();
+    let ada = Customer::new(&site, "ada");
+    let order = ada.buy(32);
+    assert!(ada.get(&order).contains("Desk lamp"));
+    for benign in ["/search?q=O%27Brien", "/search?q=select%20a%20colour", "/search?q=rock%20%26%20roll"] {
+        assert_eq!(ada.request(benign, &[]).status, 200, "{benign}");
+    }
+    let mallory = Customer::new(&site, "mallory");
+    for attack in
+        ["/search?q=1%27%20UNION%20SELECT%20password%20FROM%20users--", "/search?q=%3Cscript%3Ealert(1)"]
+    {
+        assert_eq!(mallory.request(attack, &[]).status, 403, "{attack}");
+    }
+    let rules = eventually("both are in the log", Duration::from_secs(10), || {
+        let rules = json(&site, &["waf", "events", "--by", "rule"]);
+        let of = |first: u64, last: u64| {
+            let all = rules.as_array().into_iter().flatten().filter_map(|row| row["rule"].as_u64());
+            all.filter(|id| (first..=last).contains(id)).count()
+        };
+        (of(942_000, 942_999) > 0 && of(941_000, 941_999) > 0).then(|| (of(100_000, 199_999), rules.clone()))
+    });
+    assert_eq!(rules.0, 0, "an attack is told of twice: {:#}", rules.1);
+    let honest = json(&site, &["waf", "events"]);
+    let events = honest.as_array().map_or(0, Vec::len);
+    assert_eq!(events, 2, "no honest request is even noticed: {honest:#}");
+}
+
+#[allow(clippy::print_stdout, reason = "who runs the tests must see what was not tested")]
+fn skipped(why: &str) {
+    println!("not tried: {why}");
 }
