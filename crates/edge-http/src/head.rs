@@ -61,9 +61,7 @@ impl<'a> RequestHead<'a> {
 
     /// All values of a header, in order; `name` in any case.
     pub fn header_all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        let headers = self.headers;
-        let name = name.as_bytes().to_ascii_lowercase();
-        headers.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(&name)).map(|(_, v)| *v)
+        self.headers.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, v)| *v)
     }
 
     /// The authority without its port, in its own case; brackets of an IPv6
