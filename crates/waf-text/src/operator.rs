@@ -42,19 +42,50 @@ pub fn contains_word(value: &[u8], word: &[u8]) -> bool {
         return true;
     }
     let letter = |at: Option<&u8>| at.is_some_and(u8::is_ascii_alphabetic);
+    let stands_alone = |at: usize| {
+        let before = at.checked_sub(1).and_then(|before| value.get(before));
+        !letter(before) && !letter(value.get(at + word.len()))
+    };
+    if word.len() > OVERLAPPING {
+        return every_hit(value, word).any(stands_alone);
+    }
     let finder = memmem::Finder::new(word);
     let mut from = 0;
-    // One byte on from each hit, not behind it: hits may overlap. A word that
-    // overlaps itself (`aaaa`) is found at most once for each byte.
+    // One byte on from each hit, not behind it: hits may overlap.
     while let Some(found) = finder.find(&value[from..]) {
-        let at = from + found;
-        let before = at.checked_sub(1).and_then(|before| value.get(before));
-        if !letter(before) && !letter(value.get(at + word.len())) {
+        if stands_alone(from + found) {
             return true;
         }
-        from = at + 1;
+        from += found + 1;
     }
     false
+}
+
+/// A longer word may be found at each of its own periods, and comparing it anew each
+/// time would make a search quadratic.
+const OVERLAPPING: usize = 64;
+
+/// Where a word is found, overlapping hits too, in one pass (Knuth, Morris and Pratt,
+/// *Fast pattern matching in strings*, 1977).
+fn every_hit(value: &[u8], word: &[u8]) -> impl Iterator<Item = usize> {
+    // By length of a beginning of the word, the longest shorter one that also ends it.
+    let mut borders = vec![0; word.len() + 1];
+    let mut border = 0;
+    for at in 1..word.len() {
+        while border > 0 && word[border] != word[at] {
+            border = borders[border];
+        }
+        border += usize::from(word[border] == word[at]);
+        borders[at + 1] = border;
+    }
+    let mut matched = 0;
+    value.iter().enumerate().filter_map(move |(at, byte)| {
+        while matched > 0 && (matched == word.len() || word[matched] != *byte) {
+            matched = borders[matched];
+        }
+        matched += usize::from(word[matched] == *byte);
+        (matched == word.len()).then(|| at + 1 - word.len())
+    })
 }
 
 /// What `@eq`, `@lt` and their like make of a text, as C's `atoi`: blanks, a

@@ -20,6 +20,24 @@ fn words() {
     check("aaab aa", "aa", true);
 }
 
+/// A long word is searched for another way, and found in the same places.
+#[test]
+fn long_words() {
+    for period in 1..5 {
+        let word: Vec<u8> = (0..OVERLAPPING + 9).map(|at| b"'na-x"[at % period]).collect();
+        for (before, after, alone) in [("", "", true), ("a", "", false), ("", "a", false), ("1", "-", true)] {
+            let value = [before.as_bytes(), &word, after.as_bytes()].concat();
+            let all: Vec<usize> = (0..value.len()).filter(|&at| value[at..].starts_with(&word)).collect();
+            assert_eq!(every_hit(&value, &word).collect::<Vec<_>>(), all);
+            if period > 1 {
+                assert_eq!(contains_word(&value, &word), alone || all.len() > 1, "{before}…{after}");
+            }
+        }
+    }
+    let word = vec![b'a'; 100];
+    assert!(!contains_word(&[b'a'; 300], &word));
+}
+
 #[test]
 fn numbers() {
     let check = |text: &str, expected| assert_eq!(number(text.as_bytes()), expected, "{text:?}");
