@@ -3,6 +3,7 @@
 use edge_http::{RequestHead, Version};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use testkit::site::repository;
 use waf_engine::settings::{Limits, Mode, RawBody, RuleFile, Settings};
 use waf_engine::{Connection, Verdict, Workspace};
 
@@ -13,7 +14,7 @@ pub(crate) struct Engine {
 }
 
 fn waf() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("waf")
+    repository().join("examples/shop/waf")
 }
 
 /// A file as the site reads it: what is not UTF-8 is taken for Latin-1.
@@ -66,7 +67,7 @@ fn load(name: &'static str, crs: Option<(PathBuf, PathBuf)>) -> Engine {
 #[allow(clippy::print_stdout)]
 pub(crate) fn engines() -> Vec<Engine> {
     let mut engines = vec![load("the shop's own rules", None)];
-    let shared = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/testdata/crs/rules");
+    let shared = repository().join("../shared/testdata/crs/rules");
     // Names within are joined, so there must be no `..` in it.
     let shared = shared.canonicalize().unwrap_or(shared);
     let root = PathBuf::from(std::env::var_os("MODSECURITY_CRS_ROOT").unwrap_or("/".into()));

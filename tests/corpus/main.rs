@@ -1,10 +1,10 @@
-//! What attackers and customers send, as data (`waf/cases`), against the rules that
+//! What attackers and customers send, as data (`examples/shop/waf/cases`), against the rules that
 //! the shop runs behind: the OWASP Core Rule Set at paranoia level 1, version 4 and
 //! Debian's 3.3, and the shop's own rules where neither is installed.
 
-mod waf_bench;
+mod requests;
 
-use waf_bench::{Engine, cases, engines, inspect, requests, sessions, unescape};
+use requests::{Engine, cases, engines, inspect, requests, sessions, unescape};
 
 /// The requests of a case file that the rules refuse, those that they let pass, and why.
 fn sorted(engine: &Engine, file: &str, columns: usize) -> (Vec<String>, Vec<String>) {
