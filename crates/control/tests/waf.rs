@@ -178,7 +178,7 @@ fn what_is_wrong_is_told_with_its_place() {
         ),
         (&rule("SecPcreMatchLimit 1000"), "", Note, "waf/a.conf:2: "),
         (RULE, "exclude = [{ rule = 9 }]", Warning, "no rule has the id `9`"),
-        (RULE, "exclude = [{ rule = 12, path = \"/upload\" }]", Note, ""),
+        (RULE, "exclude = [{ rule = 1000012, path = \"/upload\" }]", Note, ""),
         (RULE, "crs = \"nowhere\"", Error, "nowhere`: it is not a folder"),
         (RULE, "crs = \"waf\"", Error, "waf`: `"),
         (RULE, "crs = true", Error, "there is no Core Rule Set in `/usr/share/modsecurity-crs`"),

@@ -38,14 +38,14 @@ pub(crate) struct Scores {
     pub(crate) outbound: [Option<u32>; 2],
 }
 
-/// Ids of the engine's own rules, which no file may use.
+/// Ids of the engine's own rules: of a range that no rule set has reserved.
 pub mod builtin {
     /// The request is beyond its budget: values, work, memory or time.
-    pub const TOO_MUCH: u64 = 10;
+    pub const TOO_MUCH: u64 = 1_000_010;
     /// The body is not what its Content-Type says, and no rule looks at `REQBODY_ERROR`.
-    pub const UNREADABLE_BODY: u64 = 11;
+    pub const UNREADABLE_BODY: u64 = 1_000_011;
     /// The body is larger than the limit.
-    pub const BODY_TOO_LARGE: u64 = 12;
+    pub const BODY_TOO_LARGE: u64 = 1_000_012;
 }
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -80,6 +80,7 @@ impl Engine {
             files.all.insert(file.name.clone(), bytes_of(&file.text));
         }
         let rules = waf_lang::parse(&files)?;
+        own_ids_are_free(&rules)?;
         let directives = rules.directives.clone();
         let (mut program, notes) = compile(rules, settings, shortcuts)?;
         let audit_setup = crate::audit::Setup::new(&directives.audit, &mut program).map_err(|what| {
@@ -187,6 +188,25 @@ pub struct RuleFacts<'e> {
     pub message: String,
     /// Where it stands.
     pub at: &'e model::Place,
+}
+
+/// Reports and exclusions could not tell such a rule from the engine's.
+fn own_ids_are_free(rules: &model::RuleSet) -> Result<(), Vec<LoadError>> {
+    let own = [builtin::TOO_MUCH, builtin::UNREADABLE_BODY, builtin::BODY_TOO_LARGE];
+    let taken: Vec<LoadError> = rules
+        .items
+        .iter()
+        .filter_map(|item| match item {
+            model::Item::Rule(rule) if own.contains(&rule.id) => Some(LoadError {
+                file: rule.at.file.to_string(),
+                line: rule.at.line,
+                what: format!("the id `{}` is one of the engine's own rules", rule.id),
+                hint: Some("choose another; 1 to 99,999 are for local rules".to_owned()),
+            }),
+            _ => None,
+        })
+        .collect();
+    if taken.is_empty() { Ok(()) } else { Err(taken) }
 }
 
 /// Rule files as bytes: what was not UTF-8 was read as Latin-1.
