@@ -21,9 +21,6 @@ fn site(waf: &str) -> Site {
 fn core_rules() -> Option<PathBuf> {
     let beside = repository().join("../shared/testdata/crs/rules");
     let found = [beside, PathBuf::from("/usr/share/modsecurity-crs")].into_iter().find(|path| path.is_dir());
-    if found.is_none() {
-        println!("not tried: there is no copy of the Core Rule Set");
-    }
     found.map(|path| path.canonicalize().expect("a path"))
 }
 
@@ -98,7 +95,10 @@ fn an_address_of_the_allow_list_is_never_banned() {
 /// the plan says what changes.
 #[test]
 fn the_core_rule_set_changes_under_load_without_a_pause() {
-    let Some(rules) = core_rules() else { return };
+    let Some(rules) = core_rules() else {
+        println!("not tried: there is no copy of the Core Rule Set");
+        return;
+    };
     let waf = format!("mode = \"block\"\ncrs = \"{}\"\n", rules.display());
     let site = site(&waf);
     site.up();

@@ -337,8 +337,7 @@ impl ResponseBody {
             }
             Source::File(file) => file.poll_piece(cx),
             Source::Server(body) => {
-                if let Some(frame) = body.held.frames.pop_front() {
-                    body.held.length -= frame.data_ref().map_or(0, Bytes::len);
+                if let Some(frame) = body.held.pop() {
                     if body.is_end() {
                         body.answered.complete();
                     }
@@ -413,11 +412,11 @@ impl Body for ResponseBody {
 
 impl FromServer {
     fn is_end(&self) -> bool {
-        self.held.frames.is_empty() && (self.held.whole || self.incoming.is_end_stream())
+        self.held.is_empty() && (self.held.whole || self.incoming.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        let held = self.held.length as u64;
+        let held = self.held.length() as u64;
         match self.incoming.size_hint().exact() {
             _ if self.held.whole => SizeHint::with_exact(held),
             Some(rest) => SizeHint::with_exact(held + rest),

@@ -19,7 +19,7 @@ use role::{Counter, Events, Gauge};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio::sync::watch;
@@ -42,6 +42,8 @@ pub(crate) struct Edge {
     pub(crate) accepting: AtomicU32,
     pub(crate) draining: watch::Sender<bool>,
     pub(crate) crowd: Crowd,
+    /// Bytes of answers held back or not yet read by their clients.
+    pub(crate) held: Arc<AtomicUsize>,
     /// Bans that were made here, until control has them.
     pub(crate) made: Made,
     offenders: Mutex<Offenders>,
@@ -101,6 +103,7 @@ impl Edge {
             accepting: AtomicU32::new(0),
             draining: watch::Sender::new(false),
             crowd: Crowd::default(),
+            held: Arc::default(),
             made: Made::default(),
             offenders: Mutex::default(),
             inspected: AtomicU64::new(0),

@@ -8,6 +8,8 @@ use hyper::header::{CONTENT_TYPE, HeaderName};
 use hyper::{HeaderMap, Method, StatusCode};
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,18 +19,62 @@ const LONGEST: Duration = Duration::from_secs(5);
 /// What a web server says that wants nobody to wait for the end (nginx' convention).
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
+/// Bytes of answers that are held in memory at once, all together: until their clients
+/// have read them, however slowly they do.
+pub(crate) const ROOM: usize = 256 << 20;
+
 /// What was held back.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Held {
     /// Its pieces, and trailers at the end.
-    pub(crate) frames: VecDeque<Frame<Bytes>>,
+    frames: VecDeque<Frame<Bytes>>,
     /// Bytes in them.
-    pub(crate) length: usize,
+    length: usize,
     /// Whether that is all.
     pub(crate) whole: bool,
+    /// Where these bytes are counted.
+    room: Option<Arc<AtomicUsize>>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.leave(self.length);
+    }
 }
 
 impl Held {
+    /// The next piece on its way to the client.
+    pub(crate) fn pop(&mut self) -> Option<Frame<Bytes>> {
+        let frame = self.frames.pop_front()?;
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        self.length -= length;
+        self.leave(length);
+        Some(frame)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Bytes that are left.
+    pub(crate) fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Keeps a piece; false where there is no room for another.
+    fn keep(&mut self, frame: Frame<Bytes>) -> bool {
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        self.length += length;
+        self.frames.push_back(frame);
+        self.room.as_ref().is_none_or(|room| room.fetch_add(length, Ordering::Relaxed) + length <= ROOM)
+    }
+
+    fn leave(&self, length: usize) {
+        if let Some(room) = &self.room {
+            room.fetch_sub(length, Ordering::Relaxed);
+        }
+    }
+
     /// The bytes as one text; copied only where there are several pieces.
     pub(crate) fn text(&self) -> Bytes {
         let mut pieces = self.frames.iter().filter_map(Frame::data_ref);
@@ -60,10 +106,20 @@ pub(crate) fn may_hold(method: &Method, status: StatusCode, headers: &HeaderMap,
     has_body && !streams && !asked_not_to
 }
 
-/// Reads until the end, the limit, or it has taken too long. A web server that breaks
-/// off or goes silent for `idle` is a fault.
-pub(crate) async fn hold(body: &mut Incoming, limit: usize, idle: Duration) -> Result<Held, BodyFault> {
+/// Reads until the end, the limit, there is no room, or it has taken too long. A web
+/// server that breaks off or goes silent for `idle` is a fault. `room` counts what all
+/// answers hold.
+pub(crate) async fn hold<B>(
+    body: &mut B,
+    limit: usize,
+    idle: Duration,
+    room: &Arc<AtomicUsize>,
+) -> Result<Held, BodyFault>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     let mut held = Held::default();
+    held.room = Some(room.clone());
     let mut silent = Lazy::default();
     let mut all = Lazy::default();
     let done =
@@ -71,8 +127,8 @@ pub(crate) async fn hold(body: &mut Incoming, limit: usize, idle: Duration) -> R
     done.map(|()| held)
 }
 
-fn poll(
-    body: &mut Incoming,
+fn poll<B: Body<Data = Bytes> + Unpin>(
+    body: &mut B,
     held: &mut Held,
     (silent, all): (&mut Lazy, &mut Lazy),
     limit: usize,
@@ -88,13 +144,12 @@ fn poll(
             Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(BodyFault::ServerBroke)),
             Poll::Ready(Some(Ok(frame))) => {
                 silent.rest();
-                held.length += frame.data_ref().map_or(0, Bytes::len);
-                held.frames.push_back(frame);
+                let has_room = held.keep(frame);
                 if body.is_end_stream() {
                     held.whole = true;
                     return Poll::Ready(Ok(()));
                 }
-                if held.length > limit {
+                if held.length > limit || !has_room {
                     return Poll::Ready(Ok(()));
                 }
             }
@@ -104,6 +159,49 @@ fn poll(
             }
             Poll::Pending if all.poll(cx, LONGEST).is_ready() => return Poll::Ready(Ok(())),
             Poll::Pending => return Poll::Pending,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::StreamBody;
+    use std::convert::Infallible;
+
+    fn pieces(
+        lengths: &[usize],
+    ) -> StreamBody<impl futures_util::Stream<Item = Result<Frame<Bytes>, Infallible>> + Unpin> {
+        let frames: Vec<_> =
+            lengths.iter().map(|length| Ok(Frame::data(Bytes::from(vec![b'x'; *length])))).collect();
+        let mut frames = frames.into_iter();
+        StreamBody::new(futures_util::stream::poll_fn(move |_| Poll::Ready(frames.next())))
+    }
+
+    #[tokio::test]
+    async fn what_is_held_is_bounded_and_counted() {
+        let idle = Duration::from_secs(60);
+        // (pieces, limit, taken before, held, whole)
+        let cases: [(&[usize], usize, usize, usize, bool); 5] = [
+            (&[10, 10], 100, 0, 20, true),
+            (&[10, 10, 10], 15, 0, 20, false),
+            (&[10, 10], 15, 0, 20, false),
+            (&[], 15, 0, 0, true),
+            // No room: one piece is read, and no more.
+            (&[10, 10, 10], 100, ROOM, 10, false),
+        ];
+        for (lengths, limit, taken, length, whole) in cases {
+            let room = Arc::new(AtomicUsize::new(taken));
+            let mut body = pieces(lengths);
+            let mut held = hold(&mut body, limit, idle, &room).await.unwrap();
+            assert_eq!((held.length(), held.whole), (length, whole), "{lengths:?} {limit}");
+            assert_eq!(held.text().len(), length);
+            assert_eq!(room.load(Ordering::Relaxed), taken + length);
+            if held.pop().is_some() {
+                assert_eq!(room.load(Ordering::Relaxed), taken + length - 10);
+            }
+            drop(held);
+            assert_eq!(room.load(Ordering::Relaxed), taken, "all of it is given back");
         }
     }
 }

@@ -317,7 +317,8 @@ async fn pass_on(
         let holds = hold::may_hold(passing.method(), response.status(), response.headers(), response.body());
         let wanted = looking.wants_response_body().filter(|_| holds);
         if let Some(limit) = wanted {
-            held = hold::hold(response.body_mut(), limit, idle).await.map_err(|fault| match fault {
+            let room = &connection.worker.edge.held;
+            held = hold::hold(response.body_mut(), limit, idle, room).await.map_err(|fault| match fault {
                 BodyFault::ServerSilent => Answer::GatewayTimeout,
                 _ => Answer::BadGateway,
             })?;

@@ -207,7 +207,7 @@ impl Reader {
                         let plain = payload.iter().zip(mask).map(|(byte, mask)| byte ^ mask);
                         message.text.extend(plain.take(room));
                         // A head a byte would be all heads: they count too.
-                        let too_large = payload.len() > room || message.raw.len() > 4 * self.limit + HEADS;
+                        let too_large = payload.len() > room || message.raw.len() > 2 * self.limit + HEADS;
                         if too_large && self.refuse_large {
                             return Err(Violation::TooLarge);
                         }
@@ -519,7 +519,7 @@ mod tests {
                     break;
                 }
                 let held = reader.message.as_ref().map_or(0, |message| message.raw.len());
-                assert!(held <= 4 * 64 + HEADS + 40 && reader.pending.len() < 14);
+                assert!(held <= 2 * 64 + HEADS + 40 && reader.pending.len() < 14);
             }
         }
     }

@@ -72,7 +72,7 @@ table! {
     why "nothing uninspected may pass, and the site takes no uploads"; example r#"beyond_limit = "refuse""#;
 
     /// How much of an answer's body is inspected where a rule looks at it, and held back meanwhile, for 5 s
-    /// at most; the rest streams. Streams of events, gRPC, WebSockets, files and answers that say
+    /// at most; the rest streams. All answers together hold 256 MiB at most. Streams of events, gRPC, WebSockets, files and answers that say
     /// `X-Accel-Buffering: no` are never held back. `"0B"`: no answer's body is inspected.
     default response_body_limit: Bytes = defaults::WAF_RESPONSE_BODY_LIMIT, in Bytes(0)..=Bytes(64 << 20);
     why "the first byte should not wait for the last, or pages are longer"; example r#"response_body_limit = "0B""#;
