@@ -19,7 +19,7 @@ pub(crate) const MATCHES: usize = 200;
 const SHOWN: usize = 256;
 
 /// Ids of rules; few of them need no memory of their own: of the Core Rule Set's own
-/// bookkeeping 26 match any request and answer at paranoia level 3.
+/// bookkeeping more than 24 match any request and answer at paranoia level 3.
 pub type MatchedIds = smallvec::SmallVec<[u64; 64]>;
 
 /// What came of a transaction.

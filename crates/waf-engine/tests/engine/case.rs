@@ -140,7 +140,8 @@ impl Reader {
             }
             "frame" => self.exchange.frames.push(body(words, lines)),
             "=>" => {
-                let expected = lines.iter().filter(|line| !line.is_empty()).map(|&line| line.to_owned()).collect();
+                let expected =
+                    lines.iter().filter(|line| !line.is_empty()).map(|&line| line.to_owned()).collect();
                 let (client, now_us) = (self.exchange.client, self.exchange.now_us);
                 let next = Exchange { client, now_us, ..Exchange::of(Request::get("/")) };
                 let exchange = std::mem::replace(&mut self.exchange, next);
@@ -175,9 +176,12 @@ impl Reader {
                 settings.exclude.push(Exclusion { rule, path: part("path"), arg: part("arg") });
             }
             "processors" => settings.processors_by_content_type = value == "by type",
-            "raw-body" => settings.raw_body = if value == "always" { RawBody::Always } else { RawBody::Forms },
+            "raw-body" => {
+                settings.raw_body = if value == "always" { RawBody::Always } else { RawBody::Forms }
+            }
             "beyond" => {
-                settings.limits.beyond = if value == "pass" { BeyondLimit::Pass } else { BeyondLimit::Refuse };
+                settings.limits.beyond =
+                    if value == "pass" { BeyondLimit::Pass } else { BeyondLimit::Refuse };
             }
             "values" => settings.limits.values = number() as u32,
             "depth" => settings.limits.depth = number() as u32,
@@ -205,7 +209,8 @@ impl Reader {
         let (method, rest) = first.split_once(' ').expect("a method");
         let (target, version) = rest.rsplit_once(' ').expect("a version");
         let headers: Vec<_> = lines.map(|line| header(line)).collect();
-        let authority = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(b"host") || name == b":authority");
+        let authority =
+            headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(b"host") || name == b":authority");
         self.exchange.request = Request {
             method: bytes(method),
             target: bytes(target),

@@ -117,11 +117,15 @@ fn mutated_attacks(level: u8) {
 }
 
 /// Requests of one run; `WAF_ROUNDS` runs more.
-const ROUNDS: u64 = 400;
+const ROUNDS: u64 = 2_000;
 
 fn differences(with: &str, without: &str) -> String {
     let only = |these: &str, those: &str, sign: &str| -> String {
-        these.lines().filter(|line| !those.lines().any(|other| other == *line)).map(|line| format!("{sign} {line}\n")).collect()
+        these
+            .lines()
+            .filter(|line| !those.lines().any(|other| other == *line))
+            .map(|line| format!("{sign} {line}\n"))
+            .collect()
     };
     format!("{}{}", only(with, without, "with short cuts:   "), only(without, with, "without short cuts:"))
 }
@@ -150,7 +154,8 @@ fn requests(folder: &Path) -> Vec<Request> {
 
 fn request(raw: &[u8]) -> Option<Request> {
     let mut lines = Lines::with_capacity(100);
-    let head = HeadParser::new(GuardLimits { head: 1 << 20, header_lines: 1_000 }).read(raw, &mut lines).ok()??;
+    let head =
+        HeadParser::new(GuardLimits { head: 1 << 20, header_lines: 1_000 }).read(raw, &mut lines).ok()??;
     let limits = BodyLimits { content: u64::MAX, trailers: 1 << 16, trailer_lines: 100 };
     let body = read_body(&raw[head.length..], head.framing, limits).ok()??;
     let RequestHead { method, target, authority, version, headers } = head.request().ok()?;
@@ -210,9 +215,14 @@ fn moved(chance: &mut Chance, original: &Request, requests: &[Request]) -> Reque
     let text = String::from_utf8_lossy(&attack).into_owned();
     match chance.below(6) {
         0 | 1 => Request::get([b"/p?q=".to_vec(), encoded(&attack, chance), b"&page=2".to_vec()].concat()),
-        2 => Request::post("/p", "application/x-www-form-urlencoded", [b"a=1&b=".to_vec(), encoded(&attack, chance)].concat()),
+        2 => Request::post(
+            "/p",
+            "application/x-www-form-urlencoded",
+            [b"a=1&b=".to_vec(), encoded(&attack, chance)].concat(),
+        ),
         3 => {
-            let quoted = text.replace('\\', "\\\\").replace('"', "\\\"").replace(|c: char| c.is_control(), " ");
+            let quoted =
+                text.replace('\\', "\\\\").replace('"', "\\\"").replace(|c: char| c.is_control(), " ");
             Request::post("/p", "application/json", format!("{{\"a\": [\"{quoted}\"], \"b\": 1}}"))
         }
         4 => {
@@ -248,8 +258,36 @@ fn attack(chance: &mut Chance, request: &Request) -> Vec<u8> {
 }
 
 const SPICES: &[&[u8]] = &[
-    b"'", b"\"", b"<", b">", b"/*", b"*/", b"--", b"%00", b"\0", b"\\", b"../", b" or ", b";", b"|", b"`", b"$(", b"{{", b"}}",
-    b"<script", b"javascript:", b"union select ", b"\xFF", b"\xC0\xAF", b"&#x27;", b"%u0027", b"\\x27", b"\r\n", b"\t", b"^", b"@",
+    b"'",
+    b"\"",
+    b"<",
+    b">",
+    b"/*",
+    b"*/",
+    b"--",
+    b"%00",
+    b"\0",
+    b"\\",
+    b"../",
+    b" or ",
+    b";",
+    b"|",
+    b"`",
+    b"$(",
+    b"{{",
+    b"}}",
+    b"<script",
+    b"javascript:",
+    b"union select ",
+    b"\xFF",
+    b"\xC0\xAF",
+    b"&#x27;",
+    b"%u0027",
+    b"\\x27",
+    b"\r\n",
+    b"\t",
+    b"^",
+    b"@",
 ];
 
 fn mutate(chance: &mut Chance, value: &mut Vec<u8>) {
@@ -263,7 +301,8 @@ fn mutate(chance: &mut Chance, value: &mut Vec<u8>) {
         }
         2 => value[at..to].iter_mut().for_each(|byte| *byte ^= 0x20),
         3 => {
-            let escaped: Vec<u8> = value[at..to].iter().flat_map(|byte| format!("%{byte:02X}").into_bytes()).collect();
+            let escaped: Vec<u8> =
+                value[at..to].iter().flat_map(|byte| format!("%{byte:02X}").into_bytes()).collect();
             value.splice(at..to, escaped).for_each(drop);
         }
         4 => {
@@ -272,7 +311,8 @@ fn mutate(chance: &mut Chance, value: &mut Vec<u8>) {
         }
         5 => value.insert(at, chance.next() as u8),
         6 => {
-            let entity: Vec<u8> = value[at..to].iter().flat_map(|byte| format!("&#{byte};").into_bytes()).collect();
+            let entity: Vec<u8> =
+                value[at..to].iter().flat_map(|byte| format!("&#{byte};").into_bytes()).collect();
             value.splice(at..to, entity).for_each(drop);
         }
         7 => value.truncate(at),

@@ -139,10 +139,12 @@ impl Exchange {
             headers: &pairs,
         };
         let mut verdicts = vec![("head", transaction.request_head(&head))];
-        let passes = |verdicts: &[(&str, Verdict)]| verdicts.iter().all(|(_, verdict)| *verdict == Verdict::Pass);
+        let passes =
+            |verdicts: &[(&str, Verdict)]| verdicts.iter().all(|(_, verdict)| *verdict == Verdict::Pass);
         let wanted_request_body = transaction.wants_request_body();
         if passes(&verdicts) {
-            let (shown, complete) = cut(&self.request.body, wanted_request_body, transaction.request_body_limit());
+            let (shown, complete) =
+                cut(&self.request.body, wanted_request_body, transaction.request_body_limit());
             verdicts.push(("body", transaction.request_body(shown, complete)));
         }
         let mut wanted_response_body = false;
@@ -150,10 +152,12 @@ impl Exchange {
             && passes(&verdicts)
         {
             let headers = borrowed(&response.headers);
-            verdicts.push(("response head", transaction.response_head(response.status, "HTTP/1.1", &headers)));
+            verdicts
+                .push(("response head", transaction.response_head(response.status, "HTTP/1.1", &headers)));
             wanted_response_body = transaction.wants_response_body();
             if passes(&verdicts) {
-                let (shown, complete) = cut(&response.body, wanted_response_body, transaction.response_body_limit());
+                let (shown, complete) =
+                    cut(&response.body, wanted_response_body, transaction.response_body_limit());
                 verdicts.push(("response body", transaction.response_body(shown, complete)));
             }
         }

@@ -41,7 +41,12 @@ fn settings(mode: Mode) -> Settings {
         exclude: Vec::new(),
         processors_by_content_type: true,
         raw_body: RawBody::Always,
-        limits: Limits { values: 60, inspected: base::Bytes(300_000), beyond: BeyondLimit::Refuse, ..Limits::default() },
+        limits: Limits {
+            values: 60,
+            inspected: base::Bytes(300_000),
+            beyond: BeyondLimit::Refuse,
+            ..Limits::default()
+        },
     }
 }
 
@@ -71,7 +76,15 @@ fn judge(exchange: &Exchange, outcome: &Outcome, mode: Mode) {
     // What is told of values is bounded and printable.
     assert!(report.matches.len() <= 201, "{} matches", report.matches.len());
     for told in &report.matches {
-        let all = [&told.message, &told.data, &told.variable, &told.value, &told.transformed, &told.matched, &told.operator];
+        let all = [
+            &told.message,
+            &told.data,
+            &told.variable,
+            &told.value,
+            &told.transformed,
+            &told.matched,
+            &told.operator,
+        ];
         for text in all {
             assert!(text.len() <= 8 * 1_024 && !text.contains(char::is_control), "{text:?}");
         }
@@ -83,9 +96,35 @@ fn judge(exchange: &Exchange, outcome: &Outcome, mode: Mode) {
 
 fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
     let pieces = proptest::sample::select(vec![
-        &b"a=1&b=2"[..], b"%41%", b"{\"a\":[", b"]}", b"<a b=\"c\">", b"</a>", b"<!DOCTYPE", b"--B\r\n", b"--B--", b"\r\n\r\n",
-        b"Content-Disposition: form-data; name=\"a\"", b"; filename=", b"\n", b"\0", b"\xFF\xFE", b"\x1f\x8b\x08\0", b"'", b"\\u",
-        b"query { a(b: \"", b"/*", b"../", b"a", b"%u0061", b"&#x61;", b"4111111111111111", b"=", b";", b"s=abc; t", b"&to=x",
+        &b"a=1&b=2"[..],
+        b"%41%",
+        b"{\"a\":[",
+        b"]}",
+        b"<a b=\"c\">",
+        b"</a>",
+        b"<!DOCTYPE",
+        b"--B\r\n",
+        b"--B--",
+        b"\r\n\r\n",
+        b"Content-Disposition: form-data; name=\"a\"",
+        b"; filename=",
+        b"\n",
+        b"\0",
+        b"\xFF\xFE",
+        b"\x1f\x8b\x08\0",
+        b"'",
+        b"\\u",
+        b"query { a(b: \"",
+        b"/*",
+        b"../",
+        b"a",
+        b"%u0061",
+        b"&#x61;",
+        b"4111111111111111",
+        b"=",
+        b";",
+        b"s=abc; t",
+        b"&to=x",
     ]);
     let any = proptest::collection::vec(any::<u8>(), 0..12);
     let piece = prop_oneof![3 => pieces.prop_map(<[u8]>::to_vec), 1 => any];
@@ -94,12 +133,30 @@ fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
 
 fn header() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
     let names = proptest::sample::select(vec![
-        &b"Host"[..], b"Cookie", b"Content-Type", b"Content-Encoding", b"grpc-encoding", b"Authorization", b"X", b"",
+        &b"Host"[..],
+        b"Cookie",
+        b"Content-Type",
+        b"Content-Encoding",
+        b"grpc-encoding",
+        b"Authorization",
+        b"X",
+        b"",
     ]);
     let kinds = proptest::sample::select(vec![
-        &b"application/json"[..], b"application/x-www-form-urlencoded", b"multipart/form-data; boundary=B", b"text/xml",
-        b"application/graphql", b"application/x-ndjson", b"application/grpc", b"application/x-protobuf", b"multipart/form-data",
-        b"gzip", b"deflate, br", b"zstd", b"Basic YTpi", b"identity",
+        &b"application/json"[..],
+        b"application/x-www-form-urlencoded",
+        b"multipart/form-data; boundary=B",
+        b"text/xml",
+        b"application/graphql",
+        b"application/x-ndjson",
+        b"application/grpc",
+        b"application/x-protobuf",
+        b"multipart/form-data",
+        b"gzip",
+        b"deflate, br",
+        b"zstd",
+        b"Basic YTpi",
+        b"identity",
     ]);
     let value = prop_oneof![2 => kinds.prop_map(<[u8]>::to_vec), 1 => bytes(6)];
     (names.prop_map(<[u8]>::to_vec), value)
@@ -107,9 +164,16 @@ fn header() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
 
 fn exchanges() -> impl Strategy<Value = Exchange> {
     let versions = proptest::sample::select(vec![Version::Http10, Version::Http11, Version::Http2]);
-    let request = (bytes(2), bytes(8), bytes(2), versions, proptest::collection::vec(header(), 0..8), bytes(30)).prop_map(
-        |(method, target, authority, version, headers, body)| Request { method, target, version, authority, headers, body },
-    );
+    let request =
+        (bytes(2), bytes(8), bytes(2), versions, proptest::collection::vec(header(), 0..8), bytes(30))
+            .prop_map(|(method, target, authority, version, headers, body)| Request {
+                method,
+                target,
+                version,
+                authority,
+                headers,
+                body,
+            });
     let response = (any::<u16>(), proptest::collection::vec(header(), 0..4), bytes(20))
         .prop_map(|(status, headers, body)| Response { status, headers, body });
     let frames = proptest::collection::vec(bytes(6), 0..3);
@@ -158,9 +222,18 @@ fn a_workspace_used_again_is_as_good_as_new() {
 fn random(chance: &mut Chance) -> Exchange {
     let mut exchange = crate::soundness::exchange(chance);
     if chance.once_in(5) {
-        let kind = *chance.of(&["multipart/form-data; boundary=B", "application/graphql", "application/grpc", "application/x-ndjson"]);
+        let kind = *chance.of(&[
+            "multipart/form-data; boundary=B",
+            "application/graphql",
+            "application/grpc",
+            "application/x-ndjson",
+        ]);
         let value = crate::soundness::value(chance);
-        let body = [b"--B\r\nContent-Disposition: form-data; name=\"a\"; filename=\"b\"\r\n\r\n".to_vec(), value, b"\r\n--B--\r\n".to_vec()];
+        let body = [
+            b"--B\r\nContent-Disposition: form-data; name=\"a\"; filename=\"b\"\r\n\r\n".to_vec(),
+            value,
+            b"\r\n--B--\r\n".to_vec(),
+        ];
         exchange.request = Request::post("/p", kind, body.concat());
     }
     if chance.once_in(6) {

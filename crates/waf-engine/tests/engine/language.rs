@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use waf_engine::settings::Settings;
-use waf_engine::{Engine, LoadError, Verdict, Workspace};
+use waf_engine::{Engine, LoadError, Verdict, Workspace, builtin};
 
 /// Ids of the rules that tell what a macro is, from here on.
 const TELLS: u64 = 990_000;
@@ -42,7 +42,8 @@ fn run(case: &Case, workspace: Workspace, wrong: &mut Vec<String>) -> Workspace 
     let mut settings = case.settings.clone();
     for (at, text) in macros.iter().enumerate() {
         let id = TELLS + at as u64;
-        write!(settings.files[0].text, "\nSecAction \"id:{id},phase:5,pass,log,noauditlog,msg:'{text}'\"").expect("room");
+        write!(settings.files[0].text, "\nSecAction \"id:{id},phase:5,pass,log,noauditlog,msg:'{text}'\"")
+            .expect("room");
     }
     let fast = match load(&settings, Engine::load) {
         Ok(engine) => engine,
@@ -107,7 +108,8 @@ impl Judged<'_> {
             "pass" | "deny" | "redirect" | "drop" => same(verdict(self.outcome.verdict()), expected),
             "matched" => {
                 let ids = report.matched_ids.iter().filter(|id| {
-                    **id < TELLS && (self.left.contains(id) || **id < 100 && !self.engine.catalogue().any(|r| r.id == **id))
+                    let own = (builtin::TOO_MUCH..=builtin::BODY_TOO_LARGE).contains(id);
+                    own || **id < TELLS && self.left.contains(id)
                 });
                 let ids: Vec<String> = ids.map(u64::to_string).collect();
                 same(ids.join(" "), rest)
@@ -123,7 +125,8 @@ impl Judged<'_> {
                 same(found.to_owned(), expected)
             }
             "response" => {
-                let found = if self.outcome.wanted_response_body { "response wanted" } else { "response not wanted" };
+                let found =
+                    if self.outcome.wanted_response_body { "response wanted" } else { "response not wanted" };
                 same(found.to_owned(), expected)
             }
             "note" => has(self.engine.notes().iter().map(|note| format!("{}\n", note.text)).collect(), rest),
@@ -153,7 +156,11 @@ impl Judged<'_> {
         let at = self.macros.iter().position(|known| known == name).expect("a macro that was asked for");
         let told = self.outcome.report.matches.iter().find(|told| told.rule == TELLS + at as u64);
         let found = told.map(|told| told.message.clone()).unwrap_or("phase 5 did not run".to_owned());
-        if found == value.strip_prefix(' ').unwrap_or(value) { Ok(()) } else { Err(format!("{name} = {found}")) }
+        if found == value.strip_prefix(' ').unwrap_or(value) {
+            Ok(())
+        } else {
+            Err(format!("{name} = {found}"))
+        }
     }
 }
 
