@@ -2,8 +2,9 @@
 //! `RESOURCE`. They live in the process, are bounded, expire, and are lost when it
 //! restarts.
 
+use foldhash::fast::RandomState;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::Mutex;
 use waf_lang::model::Variable;
 
@@ -47,8 +48,8 @@ pub struct Collections {
 
 #[derive(Debug, Default)]
 struct Shard {
-    /// Clients choose the keys: the map's own hasher withstands that.
-    records: HashMap<Key, Record>,
+    /// Clients choose the keys: the hasher's seed is not known to them.
+    records: HashMap<Key, Record, RandomState>,
     next_sweep_us: u64,
 }
 
@@ -81,7 +82,7 @@ impl Collections {
     /// Empty ones, whose records last so many seconds after their last change
     /// (`SecCollectionTimeout`, 3,600 in ModSecurity).
     pub fn new(timeout_s: u64) -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), seed: RandomState::new(), timeout_s }
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), seed: RandomState::default(), timeout_s }
     }
 
     fn shard(&self, key: &Key) -> std::sync::MutexGuard<'_, Shard> {

@@ -29,7 +29,6 @@ static MAP: &[(&str, Floor)] = &[
     ("monitor-alert", Floor::Pure),
     ("monitor-promql", Floor::Pure),
     ("site", Floor::Pure),
-    ("waf", Floor::Pure),
     ("waf-body", Floor::Pure),
     ("waf-engine", Floor::Pure),
     ("waf-ftw", Floor::Pure),
@@ -127,11 +126,11 @@ mod tests {
     #[test]
     fn the_map_is_kept() {
         for (from, to, dev, expected) in [
-            ("waf", "base", false, true),
-            ("waf", "edge-http", false, true),
-            ("waf", "sys", false, false),
+            ("waf-engine", "base", false, true),
+            ("waf-engine", "edge-http", false, true),
+            ("waf-engine", "sys", false, false),
             ("base", "site", false, false),
-            ("base", "waf", true, false),
+            ("base", "waf-engine", true, false),
             ("sys", "base", false, true),
             ("sys", "site", false, true),
             ("role", "sys", false, true),
@@ -143,7 +142,7 @@ mod tests {
             ("edge", "bastide", false, false),
             ("edge", "testkit", true, true),
             ("edge", "testkit", false, false),
-            ("waf", "testkit", true, false),
+            ("waf-engine", "testkit", true, false),
             ("edge", "tests", true, false),
             ("tests", "bastide", true, true),
             ("xtask", "monitor-promql", false, true),
