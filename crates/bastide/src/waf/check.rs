@@ -29,11 +29,16 @@ pub(crate) fn run(args: &WafCheck, terminal: &Terminal) -> Done {
 }
 
 fn of_site(file: &Path, args: &WafCheck, terminal: &Terminal) -> Done {
-    let edge = match trial::lowered(file) {
-        Ok(edge) => edge,
+    let (edge, warnings) = match trial::lowered(file) {
+        Ok(lowered) => lowered,
         Err(why) => return cannot(why, terminal),
     };
     let Some(waf) = edge.waf else { return Err(trial::no_waf(file)) };
+    // Notes on rules come below, all or some of them.
+    let warnings: Vec<_> = warnings.into_iter().filter(|w| w.severity != config::Severity::Note).collect();
+    if !terminal.json {
+        crate::check::print(&warnings, terminal);
+    }
     let mut engines = Vec::new();
     let all = std::iter::once(waf.settings.clone()).chain(waf.routes.iter().map(|own| waf.settings_of(own)));
     for settings in all {
@@ -63,6 +68,7 @@ fn of_site(file: &Path, args: &WafCheck, terminal: &Terminal) -> Done {
     data["mode"] = mode(settings.mode).into();
     data["crs"] = crs.map_or(Value::Null, |crs| json!({ "version": crs.version, "folder": crs.folder }));
     data["routes"] = routes.clone().into();
+    data["warnings"] = json!(warnings);
     if terminal.json {
         terminal.print_json(&data);
         return Ok(ExitCode::SUCCESS);

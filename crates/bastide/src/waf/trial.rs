@@ -3,6 +3,7 @@
 
 use super::request::{NOBODY, Request};
 use super::seen::Seen;
+use config::Diagnostic;
 use control::book::Book;
 use control::compile::{self, Facts, Refusal};
 use edge_http::path::{escape, normal};
@@ -63,7 +64,7 @@ impl From<Fault> for NoSite {
 impl Site {
     /// Of a file; `extra` exclusions are tried beside its own.
     pub(crate) fn read(file: &Path, extra: &[Exclusion]) -> Result<Self, NoSite> {
-        let edge = lowered(file)?;
+        let (edge, _) = lowered(file)?;
         let Some(waf) = &edge.waf else {
             return Err(no_waf(file).into());
         };
@@ -225,8 +226,8 @@ impl Trial {
     }
 }
 
-/// What the edge would receive of a file.
-pub(crate) fn lowered(file: &Path) -> Result<Edge, NoSite> {
+/// What the edge would receive of a file, and what is odd about it.
+pub(crate) fn lowered(file: &Path) -> Result<(Edge, Vec<Diagnostic>), NoSite> {
     let checked = compile::check(file).map_err(|refusal| match refusal.fault {
         Some(fault) => NoSite::Fault(fault),
         None => NoSite::Wrong(refusal),
@@ -235,7 +236,7 @@ pub(crate) fn lowered(file: &Path) -> Result<Edge, NoSite> {
     let facts =
         Facts { paths: None, program: &program, running: &HashSet::new(), now_ms: sys::clock::now_ms() };
     let compiled = compile::compile(&checked.inputs, &mut Book::blank(), &facts).map_err(NoSite::Wrong)?;
-    Ok(compiled.site.edge)
+    Ok((compiled.site.edge, checked.warnings))
 }
 
 pub(crate) fn no_waf(file: &Path) -> Fault {
