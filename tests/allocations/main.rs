@@ -2,6 +2,8 @@
 //! counted, in a program of its own whose allocator counts. (It is here and not
 //! beside the engine because a pure crate does not stand on `sys`.)
 
+#![allow(clippy::print_stderr)] // What is skipped is said.
+
 use edge_http::{RequestHead, Version};
 use std::net::IpAddr;
 use std::path::Path;

@@ -2,6 +2,8 @@
 //! requests and mutations of them match the same rules with folding and filtering and
 //! without; and what loading decides is as much as its paranoia levels promise.
 
+#![allow(clippy::print_stderr)] // What is skipped is said.
+
 use crate::chance::{Chance, seeds};
 use crate::exchange::{Exchange, Request, Response};
 use crate::soundness::{encoded, told};
