@@ -41,7 +41,7 @@ pub use keys::monitor::{LogFormat, Monitor};
 pub use keys::pool::{Balance, Pool, PoolSource, Server};
 pub use keys::route::{Action, LimitPer, Route};
 pub use keys::site::{ListenAddress, PlainHttp, Site, Tls};
-pub use keys::waf::{Audit, BeyondLimit, CoreRules, Mode, RouteWaf, RouteWafKeys, Waf};
+pub use keys::waf::{Audit, BeyondLimit, CoreRules, Mode, RawBody, RouteWaf, RouteWafKeys, Waf};
 pub use reference::{explain, reference};
 pub use schema::schema;
 pub use sections::Named;

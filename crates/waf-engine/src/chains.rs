@@ -38,7 +38,13 @@ pub(crate) struct Chains {
 impl Chains {
     pub(crate) fn new(unicode: Option<Arc<UnicodeMap>>) -> Self {
         // The empty chain's own entry is never looked at.
-        let none = Chain { before: ChainId::NONE, last: Transformation::Length, triggers: ByteSet::EMPTY, always: false, last_triggers: ByteSet::EMPTY };
+        let none = Chain {
+            before: ChainId::NONE,
+            last: Transformation::Length,
+            triggers: ByteSet::EMPTY,
+            always: false,
+            last_triggers: ByteSet::EMPTY,
+        };
         Self { all: vec![none], beginnings: vec![Box::default()], known: FxHashMap::default(), unicode }
     }
 

@@ -244,7 +244,8 @@ impl Reader<'_> {
                 (&rest[..len], len)
             }
         };
-        let value = std::str::from_utf8(digits).ok().and_then(|d| u32::from_str_radix(d, 16).ok()).unwrap_or(0);
+        let value =
+            std::str::from_utf8(digits).ok().and_then(|d| u32::from_str_radix(d, 16).ok()).unwrap_or(0);
         self.hex((value & 0xff) as u8);
         self.rest = &self.rest[2 + used..];
     }
@@ -385,7 +386,11 @@ mod tests {
             (r"\y", "y"),
         ];
         for (pattern, expected) in cases {
-            assert_eq!(translate(pattern.as_bytes()), Translated::Linear((*expected).to_owned()), "{pattern}");
+            assert_eq!(
+                translate(pattern.as_bytes()),
+                Translated::Linear((*expected).to_owned()),
+                "{pattern}"
+            );
         }
         assert_eq!(translate(b"\xe9[\xff]"), Translated::Linear(r"\xE9[\xFF]".to_owned()));
     }

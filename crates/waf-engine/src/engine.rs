@@ -67,7 +67,11 @@ impl Engine {
     /// The ids of the rules that are left to run after what is known at load was decided.
     #[doc(hidden)]
     pub fn ids_left(&self) -> impl Iterator<Item = u64> {
-        self.program.phases.iter().flat_map(|phase| &phase.steps).map(|&at| self.program.rules[at as usize].model.id)
+        self.program
+            .phases
+            .iter()
+            .flat_map(|phase| &phase.steps)
+            .map(|&at| self.program.rules[at as usize].model.id)
     }
 
     fn load_with(settings: &Settings, shortcuts: Shortcuts) -> Result<Self, Vec<LoadError>> {
@@ -93,7 +97,9 @@ impl Engine {
             outbound: [slot(b"blocking_outbound_anomaly_score"), slot(b"outbound_anomaly_score")],
         };
         let body_limits = waf_body::Limits {
-            depth: directives.json_depth_limit.map_or(settings.limits.depth, |d| d.min(settings.limits.depth)),
+            depth: directives
+                .json_depth_limit
+                .map_or(settings.limits.depth, |d| d.min(settings.limits.depth)),
             files: directives.upload_file_limit.unwrap_or(u32::MAX),
             parts: settings.limits.values,
             ..waf_body::Limits::default()

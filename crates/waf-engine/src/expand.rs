@@ -4,7 +4,7 @@
 use crate::engine::Engine;
 use crate::expression::Expression;
 use crate::number;
-use crate::program::{Effect, Macro, Name, NO_LIST, Part, Piece, Program, Select, Set, Target, Value, lists};
+use crate::program::{Effect, Macro, NO_LIST, Name, Part, Piece, Program, Select, Set, Target, Value, lists};
 use crate::state::{EXTRA_NAMES, Entry, Made, Matched, State};
 use crate::texts::TextId;
 use crate::transaction::Outside;
@@ -15,7 +15,13 @@ use waf_lang::model::{Control, Variable};
 const MADE: usize = 16;
 
 /// Appends a text with its pieces filled in.
-pub(crate) fn text(engine: &Engine, state: &mut State, outside: &mut Outside, text: &Macro, out: &mut Vec<u8>) {
+pub(crate) fn text(
+    engine: &Engine,
+    state: &mut State,
+    outside: &mut Outside,
+    text: &Macro,
+    out: &mut Vec<u8>,
+) {
     for piece in &text.0 {
         match piece {
             Piece::Text(text) => out.extend_from_slice(text),
@@ -62,7 +68,8 @@ fn first(
         return;
     }
     let select = name.map_or(Select::All, |name| Select::Name(name.into(), crate::program::UNKNOWN));
-    let target = Target { variable, source: crate::program::Source::Live, select, count: false, narrowed: false };
+    let target =
+        Target { variable, source: crate::program::Source::Live, select, count: false, narrowed: false };
     let mut live = std::mem::take(&mut state.live_too);
     live.clear();
     members(engine, state, outside, &target, &mut live);
@@ -73,7 +80,14 @@ fn first(
 }
 
 /// Appends the first member of a variable whose name an expression finds.
-fn find(engine: &Engine, state: &mut State, outside: &mut Outside, variable: Variable, index: u32, out: &mut Vec<u8>) {
+fn find(
+    engine: &Engine,
+    state: &mut State,
+    outside: &mut Outside,
+    variable: Variable,
+    index: u32,
+    out: &mut Vec<u8>,
+) {
     let source = match lists(variable) {
         Some((lists, part)) => crate::program::Source::Lists(lists, part),
         None => crate::program::Source::Live,
@@ -83,7 +97,9 @@ fn find(engine: &Engine, state: &mut State, outside: &mut Outside, variable: Var
             let expression = &engine.program.expressions[index as usize];
             let mut scratch = expression.scratch();
             let names = engine.program.names.all.iter().enumerate();
-            let found = names.filter(|(_, name)| expression.is_match(&mut scratch, name)).map(|(slot, _)| slot as u32);
+            let found = names
+                .filter(|(_, name)| expression.is_match(&mut scratch, name))
+                .map(|(slot, _)| slot as u32);
             Select::Slots(found.collect(), index)
         }
         _ => Select::Regex(index),
@@ -112,11 +128,19 @@ fn find(engine: &Engine, state: &mut State, outside: &mut Outside, variable: Var
 }
 
 /// The members of a variable that changes while rules run.
-pub(crate) fn members(engine: &Engine, state: &mut State, outside: &mut Outside, target: &Target, out: &mut Vec<Entry>) {
+pub(crate) fn members(
+    engine: &Engine,
+    state: &mut State,
+    outside: &mut Outside,
+    target: &Target,
+    out: &mut Vec<Entry>,
+) {
     use Variable as V;
     match target.variable {
         V::Tx => tx_members(&engine.program, state, target, out),
-        V::Ip | V::Global | V::Session | V::User | V::Resource => kept_members(engine, state, outside, target, out),
+        V::Ip | V::Global | V::Session | V::User | V::Resource => {
+            kept_members(engine, state, outside, target, out)
+        }
         V::Env => {
             for at in 0..state.env.len() {
                 let entry = state.env[at];
@@ -137,8 +161,7 @@ pub(crate) fn members(engine: &Engine, state: &mut State, outside: &mut Outside,
         }
         V::MatchedVar | V::MatchedVarName => {
             let Some(matched) = state.matched else { return };
-            let value =
-                if target.variable == V::MatchedVar { matched.value } else { label(state, &matched) };
+            let value = if target.variable == V::MatchedVar { matched.value } else { label(state, &matched) };
             out.push(Entry::new(TextId::EMPTY, value));
         }
         V::Rule => rule_members(engine, state, outside, target, out),
@@ -212,7 +235,13 @@ fn tx_text(program: &Program, state: &mut State, value: Value) -> TextId {
     text
 }
 
-fn kept_members(engine: &Engine, state: &mut State, outside: &Outside, target: &Target, out: &mut Vec<Entry>) {
+fn kept_members(
+    engine: &Engine,
+    state: &mut State,
+    outside: &Outside,
+    target: &Target,
+    out: &mut Vec<Entry>,
+) {
     let State { keys, texts, .. } = &mut *state;
     let Some(key) = keys.get(target.variable) else { return };
     let mut found = Vec::new();
@@ -227,7 +256,13 @@ fn kept_members(engine: &Engine, state: &mut State, outside: &Outside, target: &
 }
 
 /// `RULE:id`, `RULE:msg`, …: of the rule that runs.
-fn rule_members(engine: &Engine, state: &mut State, outside: &Outside, target: &Target, out: &mut Vec<Entry>) {
+fn rule_members(
+    engine: &Engine,
+    state: &mut State,
+    outside: &Outside,
+    target: &Target,
+    out: &mut Vec<Entry>,
+) {
     let Some(rule) = outside.running.map(|number| &engine.program.rules[number as usize]) else { return };
     let facts = [
         (&b"id"[..], rule.model.id.to_string()),
@@ -337,7 +372,9 @@ pub(crate) fn apply(engine: &Engine, state: &mut State, outside: &mut Outside, e
             state.give_back(value);
         }
         Effect::Control(control) => switch(state, outside, control),
-        Effect::Sanitise(variable, name) => crate::audit::sanitise(state, outside, *variable, name.as_deref()),
+        Effect::Sanitise(variable, name) => {
+            crate::audit::sanitise(state, outside, *variable, name.as_deref())
+        }
         Effect::Remove(_) => {}
     }
 }
@@ -457,7 +494,9 @@ fn set_kept(
                 Set::Unset => None,
                 Set::To(_) | Set::ToNumber(_) => Some(argument.clone()),
                 Set::Add(_) => Some(before.saturating_add(number::parse(&argument)).to_string().into_bytes()),
-                Set::Subtract(_) => Some(before.saturating_sub(number::parse(&argument)).to_string().into_bytes()),
+                Set::Subtract(_) => {
+                    Some(before.saturating_sub(number::parse(&argument)).to_string().into_bytes())
+                }
             }
         });
     }
@@ -474,7 +513,8 @@ fn switch(state: &mut State, outside: &mut Outside, control: &Control) {
         Control::RequestBodyAccess(on) => switches.request_body_access = *on,
         Control::ResponseBodyAccess(on) => switches.response_body_access = *on,
         Control::RequestBodyLimit(bytes) => {
-            switches.request_body_limit = switches.request_body_limit.min(usize::try_from(*bytes).unwrap_or(usize::MAX));
+            switches.request_body_limit =
+                switches.request_body_limit.min(usize::try_from(*bytes).unwrap_or(usize::MAX));
         }
         Control::ResponseBodyLimit(bytes) => {
             switches.response_body_limit =

@@ -88,7 +88,11 @@ impl Expression {
             .build()
             .map_err(|error| short(&error.to_string()))?;
         let groups = regex.captures_len().saturating_sub(1);
-        Ok(Self { engine: Engine::Backtracking(Box::new(regex)), groups, requirement: Requirement::default() })
+        Ok(Self {
+            engine: Engine::Backtracking(Box::new(regex)),
+            groups,
+            requirement: Requirement::default(),
+        })
     }
 
     /// What a worker keeps for it.

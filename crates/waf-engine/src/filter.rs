@@ -178,7 +178,8 @@ impl Filter {
                         set(&mut watched.steps.steps, one.step);
                     }
                     for (name, steps) in &mut watched.named {
-                        let looks = look.only.as_ref().is_none_or(|only| only == name) && !look.not.contains(name);
+                        let looks =
+                            look.only.as_ref().is_none_or(|only| only == name) && !look.not.contains(name);
                         if looks {
                             set(&mut steps.steps, one.step);
                         }
@@ -238,9 +239,17 @@ impl Filter {
     }
 
     /// The same with the number of words known to the compiler.
-    fn fixed<const WORDS: usize>(&self, text: &[u8], bytes: &ByteSet, asked: &[u64], out: &mut Vec<u64>) -> bool {
+    fn fixed<const WORDS: usize>(
+        &self,
+        text: &[u8],
+        bytes: &ByteSet,
+        asked: &[u64],
+        out: &mut Vec<u64>,
+    ) -> bool {
         let mut all = [0; WORDS];
-        for ((all, length), asked) in all.iter_mut().zip(&self.lengths[text.len().min(LENGTHS - 1) * WORDS..]).zip(asked) {
+        for ((all, length), asked) in
+            all.iter_mut().zip(&self.lengths[text.len().min(LENGTHS - 1) * WORDS..]).zip(asked)
+        {
             *all = length & asked;
         }
         if text.is_empty() {
@@ -261,7 +270,8 @@ impl Filter {
             while bits != 0 {
                 let byte = quarter * 64 + bits.trailing_zeros() as usize;
                 bits &= bits - 1;
-                let (Some(row), Some(more)) = (rows.get(byte * SETS..(byte + 1) * SETS), disturbing.get(byte))
+                let (Some(row), Some(more)) =
+                    (rows.get(byte * SETS..(byte + 1) * SETS), disturbing.get(byte))
                 else {
                     continue;
                 };
@@ -280,7 +290,12 @@ impl Filter {
                 *all &= row;
             }
         }
-        let calm: u32 = all.iter().zip(&disturbed).zip(&self.gramless).map(|((a, d), g)| (a & !d & !g).count_ones()).sum();
+        let calm: u32 = all
+            .iter()
+            .zip(&disturbed)
+            .zip(&self.gramless)
+            .map(|((a, d), g)| (a & !d & !g).count_ones())
+            .sum();
         // One or two operators are not dearer than this pass, unless the text is short.
         let pays = if text.len() <= grams::SHORT { 1 } else { 3 };
         if calm < pays {
@@ -302,8 +317,10 @@ impl Filter {
             while left != 0 {
                 let bit = left.trailing_zeros();
                 left &= left - 1;
-                let allowed =
-                    self.needs.get(index * 64 + bit as usize).is_none_or(|needs| needs.allows(bytes, text.len()));
+                let allowed = self
+                    .needs
+                    .get(index * 64 + bit as usize)
+                    .is_none_or(|needs| needs.allows(bytes, text.len()));
                 if !allowed {
                     *word &= !(1 << bit);
                 }

@@ -82,7 +82,11 @@ impl Collections {
     /// Empty ones, whose records last so many seconds after their last change
     /// (`SecCollectionTimeout`, 3,600 in ModSecurity).
     pub fn new(timeout_s: u64) -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), seed: RandomState::default(), timeout_s }
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            seed: RandomState::default(),
+            timeout_s,
+        }
     }
 
     fn shard(&self, key: &Key) -> std::sync::MutexGuard<'_, Shard> {
@@ -92,7 +96,13 @@ impl Collections {
     }
 
     /// Hands every variable of a record that has not expired to `take`.
-    pub(crate) fn each(&self, collection: Variable, key: &[u8], now_us: u64, mut take: impl FnMut(&[u8], &[u8])) {
+    pub(crate) fn each(
+        &self,
+        collection: Variable,
+        key: &[u8],
+        now_us: u64,
+        mut take: impl FnMut(&[u8], &[u8]),
+    ) {
         let key = Key { collection: collection as u8, key: key.into() };
         let shard = self.shard(&key);
         let Some(record) = shard.records.get(&key).filter(|record| record.until_us > now_us) else { return };
@@ -141,7 +151,9 @@ impl Collections {
         let key = Key { collection: collection as u8, key: key.into() };
         let mut shard = self.shard(&key);
         let record = shard.records.get_mut(&key);
-        if let Some(kept) = record.and_then(|record| record.variables.iter_mut().find(|kept| *kept.name == *name)) {
+        if let Some(kept) =
+            record.and_then(|record| record.variables.iter_mut().find(|kept| *kept.name == *name))
+        {
             kept.until_us = until_us;
         }
     }
@@ -174,7 +186,8 @@ mod tests {
 
     fn all(collections: &Collections, key: &[u8], now_us: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut found = Vec::new();
-        collections.each(Variable::Ip, key, now_us, |name, value| found.push((name.to_vec(), value.to_vec())));
+        collections
+            .each(Variable::Ip, key, now_us, |name, value| found.push((name.to_vec(), value.to_vec())));
         found
     }
 

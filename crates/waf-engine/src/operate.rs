@@ -72,7 +72,12 @@ pub(crate) fn on_number(comparison: crate::program::Comparison, value: &[u8], ar
 }
 
 /// Finds of an expression that pass a check: card numbers and the like.
-pub(crate) fn verified(expression: &Expression, scratch: &mut Scratch, verify: Verify, value: &[u8]) -> Option<Span> {
+pub(crate) fn verified(
+    expression: &Expression,
+    scratch: &mut Scratch,
+    verify: Verify,
+    value: &[u8],
+) -> Option<Span> {
     let mut from = 0;
     while from <= value.len() {
         let found = expression.find_at(scratch, value, from)?;

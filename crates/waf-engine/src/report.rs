@@ -110,9 +110,16 @@ pub(crate) fn located(engine: &Engine, state: &mut State, rule: &Rule, hit: &Hit
 }
 
 /// An operator's argument with its macros filled in, where it has some.
-fn argument(engine: &Engine, state: &mut State, outside: &mut Outside, rule: &Rule, hit: &Hit) -> Option<String> {
+fn argument(
+    engine: &Engine,
+    state: &mut State,
+    outside: &mut Outside,
+    rule: &Rule,
+    hit: &Hit,
+) -> Option<String> {
     let test = rule.links[hit.link as usize].test.as_ref()?;
-    let (Operator::Text(_, text) | Operator::Number(_, text) | Operator::RxMacro(text)) = &test.operator else {
+    let (Operator::Text(_, text) | Operator::Number(_, text) | Operator::RxMacro(text)) = &test.operator
+    else {
         return None;
     };
     if text.constant().is_some() && !test.written.contains("%{") {
@@ -253,7 +260,11 @@ fn is_secret(state: &State, hit: &Hit) -> bool {
     use Variable as V;
     match hit.variable {
         V::RequestCookies | V::FullRequest => true,
-        V::ArgsNames | V::ArgsGetNames | V::ArgsPostNames | V::RequestHeadersNames | V::RequestCookiesNames => false,
+        V::ArgsNames
+        | V::ArgsGetNames
+        | V::ArgsPostNames
+        | V::RequestHeadersNames
+        | V::RequestCookiesNames => false,
         _ => is_secret_name(&String::from_utf8_lossy(state.texts.get(hit.name))),
     }
 }

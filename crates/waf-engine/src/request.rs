@@ -170,7 +170,8 @@ fn headers(program: &Program, state: &mut State, outside: &mut Outside, head: &R
                 state.set(V::ServerName, head.host());
             }
             6 if name.eq_ignore_ascii_case(b"cookie") => {
-                let mut keep = Keep { state, arguments: V::RequestCookies, size: 0, plain: 0, contents: false };
+                let mut keep =
+                    Keep { state, arguments: V::RequestCookies, size: 0, plain: 0, contents: false };
                 waf_body::cookies(value, &mut keep);
             }
             12 if name.eq_ignore_ascii_case(b"content-type") => content_type(state, outside, value),
@@ -179,7 +180,8 @@ fn headers(program: &Program, state: &mut State, outside: &mut Outside, head: &R
         }
     }
     if program.used[V::ServerName as usize]
-        && state.lists[V::ServerName as usize].first().is_none_or(|e| e.value == crate::texts::TextId::EMPTY) {
+        && state.lists[V::ServerName as usize].first().is_none_or(|e| e.value == crate::texts::TextId::EMPTY)
+    {
         state.set(V::ServerName, head.host());
     }
 }
@@ -272,7 +274,8 @@ pub(crate) fn body(
     }
     if state.work.too_many && !many_before && read.error.is_none() {
         let most = state.work.values_max;
-        read.error = Some(format!("SecArgumentsLimit: more than the {most} names and values that are looked at"));
+        read.error =
+            Some(format!("SecArgumentsLimit: more than the {most} names and values that are looked at"));
     }
     if let Some(limit) = outside.no_files_limit
         && outside.no_files_size > limit

@@ -205,9 +205,9 @@ fn either(mut branches: Vec<Requirement>) -> Option<Requirement> {
         sets.push(union);
     }
     // Another way: the rarest of each branch.
-    let rarest = branches.iter().try_fold(ByteSet::EMPTY, |union, branch| {
-        branch.sets.first().map(|set| union.union(set))
-    });
+    let rarest = branches
+        .iter()
+        .try_fold(ByteSet::EMPTY, |union, branch| branch.sets.first().map(|set| union.union(set)));
     sets.extend(rarest);
     let mut requirement = Requirement { min_len, sets, grams: None };
     requirement.sets.retain(|set| *set != ByteSet::ALL);

@@ -122,7 +122,9 @@ impl Run<'_> {
             if self.full_match(number, rule) {
                 return Flow::Disrupted(number);
             }
-            if self.state.switches.engine == EngineMode::Off || self.number < self.state.switches.allowed_until {
+            if self.state.switches.engine == EngineMode::Off
+                || self.number < self.state.switches.allowed_until
+            {
                 return Flow::Done;
             }
         }
@@ -205,7 +207,8 @@ impl Run<'_> {
         range: std::ops::Range<usize>,
     ) -> bool {
         let mut any = false;
-        let plain = matches!(target.select, Select::All) && !target.narrowed && !self.is_narrowed(number, target);
+        let plain =
+            matches!(target.select, Select::All) && !target.narrowed && !self.is_narrowed(number, target);
         for at in range {
             let candidate = self.state.candidates[at];
             let entry = self.state.lists[watched.list as usize][candidate.entry as usize];
@@ -213,7 +216,13 @@ impl Run<'_> {
                 continue;
             }
             let value = if watched.part == Part::Name { entry.name } else { entry.value };
-            let looked = Looked { variable: target.variable, list: watched.list, count: false, name: entry.name, value };
+            let looked = Looked {
+                variable: target.variable,
+                list: watched.list,
+                count: false,
+                name: entry.name,
+                value,
+            };
             any |= self.value(0, link, test, looked);
         }
         any
@@ -257,7 +266,8 @@ impl Run<'_> {
                     continue;
                 }
                 let value = if part == Part::Name { entry.name } else { entry.value };
-                let looked = Looked { variable: target.variable, list, count: false, name: entry.name, value };
+                let looked =
+                    Looked { variable: target.variable, list, count: false, name: entry.name, value };
                 any |= self.value(index, link, test, looked);
                 if self.state.work.exceeded.is_some() {
                     return false;
@@ -278,8 +288,13 @@ impl Run<'_> {
         } else {
             let mut any = false;
             for entry in &live {
-                let looked =
-                    Looked { variable: target.variable, list: NO_LIST, count: false, name: entry.name, value: entry.value };
+                let looked = Looked {
+                    variable: target.variable,
+                    list: NO_LIST,
+                    count: false,
+                    name: entry.name,
+                    value: entry.value,
+                };
                 any |= self.value(index, link, test, looked);
             }
             any
@@ -298,7 +313,12 @@ impl Run<'_> {
         }
         let name = self.state.texts.intern(&buffer);
         self.state.give_back(buffer);
-        self.value(index, link, test, Looked { variable: target.variable, list: NO_LIST, count: true, name, value })
+        self.value(
+            index,
+            link,
+            test,
+            Looked { variable: target.variable, list: NO_LIST, count: true, name, value },
+        )
     }
 
     #[inline]
@@ -311,16 +331,20 @@ impl Run<'_> {
         self.state.removed_targets.iter().any(|&at| {
             let removal = &self.program.removals[at as usize];
             bit(&removal.rules, number as usize)
-                && removal.target.as_ref().is_some_and(|t| is_removed(t.variable, target.variable, removal.exact_case))
+                && removal
+                    .target
+                    .as_ref()
+                    .is_some_and(|t| is_removed(t.variable, target.variable, removal.exact_case))
         })
     }
 
     /// Whether a value is not to be looked at: by the rule itself, or by a removal.
     fn left_out(&mut self, number: u32, test: &Test, target: &Target, name: TextId) -> bool {
-        let by_rule = target.narrowed && test
-            .excluded
-            .iter()
-            .any(|excluded| leaves_out(excluded.variable, target.variable) && selects(self.program, self.state, excluded, name, false));
+        let by_rule = target.narrowed
+            && test.excluded.iter().any(|excluded| {
+                leaves_out(excluded.variable, target.variable)
+                    && selects(self.program, self.state, excluded, name, false)
+            });
         if by_rule {
             return true;
         }
@@ -364,7 +388,13 @@ impl Run<'_> {
             return self.value_at_each_step(index, link, test, looked);
         }
         let seen = self.state.texts.transformed(looked.value, link.chain, &self.program.chains);
-        if !test.negated && !test.needs.allows(&self.state.texts.text(seen).bytes, self.state.texts.len_of(seen)) {
+        if self.state.texts.inspected > self.state.work.inspected_max {
+            self.state.work.exceeded.get_or_insert(Exceeded::Inspected);
+            return false;
+        }
+        if !test.negated
+            && !test.needs.allows(&self.state.texts.text(seen).bytes, self.state.texts.len_of(seen))
+        {
             return false;
         }
         if let Some(step) = self.filtered
@@ -438,7 +468,8 @@ impl Run<'_> {
             Some(Found::Somewhere) => Span { start: 0, end: usize::MAX },
             None => operate::whole(self.state.texts.get(seen)),
         };
-        let matched = Matched { variable: looked.variable, count: looked.count, name: looked.name, value: seen };
+        let matched =
+            Matched { variable: looked.variable, count: looked.count, name: looked.name, value: seen };
         self.state.matched = Some(matched);
         self.state.matched_vars.push(matched);
         if self.state.hits.len() < crate::report::HITS_PER_RULE {
@@ -667,7 +698,9 @@ pub(crate) fn leaves_out(excluded: Variable, looked: Variable) -> bool {
 fn selects_entry(program: &Program, state: &mut State, target: &Target, entry: Entry) -> bool {
     match &target.select {
         Select::All => true,
-        Select::Name(_, known) if *known != UNKNOWN && matches!(target.source, Source::Lists(..)) => *known == entry.known,
+        Select::Name(_, known) if *known != UNKNOWN && matches!(target.source, Source::Lists(..)) => {
+            *known == entry.known
+        }
         _ => selects(program, state, target, entry.name, false),
     }
 }

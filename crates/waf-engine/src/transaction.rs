@@ -214,7 +214,11 @@ impl Transaction {
         let Memory { state, outside } = &mut *memory.0;
         let limits = &engine.limits;
         let bodies = (limits.request_body.0.max(limits.response_body.0)) as usize;
-        state.clear(&engine.program, engine.number, MEMORY.saturating_add(bodies.saturating_mul(MEMORY_PER_BYTE)));
+        state.clear(
+            &engine.program,
+            engine.number,
+            MEMORY.saturating_add(bodies.saturating_mul(MEMORY_PER_BYTE)),
+        );
         outside.clear();
         outside.now_us = connection.now_us;
         outside.audit.begin(&connection);
@@ -225,14 +229,17 @@ impl Transaction {
         outside.raw_body_always = engine.raw_body == crate::settings::RawBody::Always;
         outside.no_files_limit = engine.directives.request_body_no_files_limit;
         outside.argument_separator = engine.directives.argument_separator.unwrap_or(b'&');
-        outside.audit_parts.push_str(engine.directives.audit.parts.as_deref().unwrap_or(crate::audit::DEFAULT_PARTS));
+        outside
+            .audit_parts
+            .push_str(engine.directives.audit.parts.as_deref().unwrap_or(crate::audit::DEFAULT_PARTS));
         let directives = &engine.directives;
         let limit = |own: u64, said: Option<u64>| said.map_or(own, |said| said.min(own)) as usize;
         let switches = &mut state.switches;
         switches.engine = engine.first_mode();
         switches.audit = directives.audit.engine.unwrap_or(AuditMode::Off);
         switches.request_body_access = directives.request_body_access.unwrap_or(true);
-        switches.response_body_access = directives.response_body_access.unwrap_or(true) && limits.response_body.0 > 0;
+        switches.response_body_access =
+            directives.response_body_access.unwrap_or(true) && limits.response_body.0 > 0;
         switches.request_body_limit = limit(limits.request_body.0, directives.request_body_limit);
         switches.response_body_limit = limit(limits.response_body.0, directives.response_body_limit);
         if let Some(how) = directives.xml_into_args {
@@ -298,9 +305,13 @@ impl Transaction {
         let Memory { state, outside } = &mut *self.memory.0;
         state.set(V::InboundDataError, if too_large { b"1" } else { b"0" });
         if too_large && self.engine.beyond() == BeyondLimit::Refuse {
-            // Who asks for v3's refusal gets its status.
-            let status = if self.engine.directives.request_body_limit_action.is_some() { 403 } else { 413 };
-            self.builtin(builtin::BODY_TOO_LARGE, status, &format!("the body is larger than the {limit} bytes that are inspected"));
+            // Where the rules alone decide, v3's status.
+            let status = if self.engine.mode == crate::settings::Mode::Rules { 403 } else { 413 };
+            self.builtin(
+                builtin::BODY_TOO_LARGE,
+                status,
+                &format!("the body is larger than the {limit} bytes that are inspected"),
+            );
             if self.verdict != Verdict::Pass {
                 return self.verdict.clone();
             }
@@ -340,7 +351,11 @@ impl Transaction {
         if let Some(error) = error
             && !looked_at
         {
-            self.builtin(builtin::UNREADABLE_BODY, 400, &format!("the body is not what its headers say: {error}"));
+            self.builtin(
+                builtin::UNREADABLE_BODY,
+                400,
+                &format!("the body is not what its headers say: {error}"),
+            );
         }
         self.phase(2)
     }
@@ -587,9 +602,11 @@ fn who(engine: &Engine, state: &mut State, connection: &Connection<'_>) {
     use std::io::Write;
     let used = |variable: V| engine.program.used[variable as usize];
     let mut text = state.buffer();
-    for (variable, address) in
-        [(V::RemoteAddr, connection.client), (V::RemoteHost, connection.client), (V::ServerAddr, connection.server)]
-    {
+    for (variable, address) in [
+        (V::RemoteAddr, connection.client),
+        (V::RemoteHost, connection.client),
+        (V::ServerAddr, connection.server),
+    ] {
         if used(variable) {
             text.clear();
             let _ = write!(text, "{address}");

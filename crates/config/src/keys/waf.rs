@@ -67,6 +67,11 @@ table! {
     default body_limit: Bytes = defaults::WAF_BODY_LIMIT, in Bytes(1 << 10)..=Bytes(64 << 20);
     why "forms are larger, or memory is short"; example r#"body_limit = "1MiB""#;
 
+    /// Which bodies the rules that look at `REQUEST_BODY`, the bytes as they came, are shown. What a body
+    /// holds is looked at value by value in any case.
+    default raw_body: RawBody = RawBody::Forms;
+    why "the site is to be as strict as libmodsecurity 3, whatever uploads then cost"; example r#"raw_body = "always""#;
+
     /// What happens to a larger body.
     default beyond_limit: BeyondLimit = BeyondLimit::Pass;
     why "nothing uninspected may pass, and the site takes no uploads"; example r#"beyond_limit = "refuse""#;
@@ -109,6 +114,16 @@ choice! {
         Detect = "detect",
         /// the request is refused, the Core Rule Set says 403; an answer is withheld
         Block = "block",
+    }
+}
+
+choice! {
+    /// Which bodies are looked at as they came.
+    pub enum RawBody {
+        /// forms, and bodies of a type that nothing reads, as ModSecurity's manual says
+        Forms = "forms",
+        /// every body, its files and line ends too, as libmodsecurity 3 does; from paranoia level 3 on that refuses every multipart body
+        Always = "always",
     }
 }
 

@@ -3,7 +3,7 @@
 use super::Lowering;
 use super::waf_files::WafFiles;
 use config::keys::waf::{BanKeys, CaptureKeys};
-use config::{Audit, BeyondLimit, Code, Mode, RouteWaf, RouteWafKeys, Spanned};
+use config::{Audit, BeyondLimit, Code, Mode, RawBody, RouteWaf, RouteWafKeys, Spanned};
 use site::{Capture, Waf, WafBan};
 use std::collections::BTreeSet;
 use waf_engine::settings::{self, Exclusion, Limits, RuleFile, Settings};
@@ -36,7 +36,10 @@ impl Lowering<'_> {
             ),
             exclude: exclusions(keys),
             processors_by_content_type: true,
-            raw_body: Default::default(),
+            raw_body: match keys.raw_body.value {
+                RawBody::Forms => waf_engine::settings::RawBody::Forms,
+                RawBody::Always => waf_engine::settings::RawBody::Always,
+            },
             limits: Limits {
                 request_body: keys.body_limit.value,
                 response_body: keys.response_body_limit.value,

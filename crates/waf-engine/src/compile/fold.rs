@@ -14,8 +14,8 @@
 
 use super::lower::{Lowered, constant};
 use crate::program::{
-    Comparison, Disruptive, Effect, Link, Macro, Name, Operator, Piece, Program, Rule, Select, Set, Source, Test,
-    TextTest, Value, bit,
+    Comparison, Disruptive, Effect, Link, Macro, Name, Operator, Piece, Program, Rule, Select, Set, Source,
+    Test, TextTest, Value, bit,
 };
 
 pub(crate) fn fold(lowered: &mut Lowered) {
@@ -171,7 +171,8 @@ impl Walk {
         let mut sets = Vec::new();
         for effect in rule.links.iter().flat_map(|link| &link.effects) {
             let Effect::SetTx(Name::Slot(slot), set) = effect else { return false };
-            let before = sets.iter().rev().find(|(other, _)| other == slot).map(|(_, value): &(u32, Vec<u8>)| value);
+            let before =
+                sets.iter().rev().find(|(other, _)| other == slot).map(|(_, value): &(u32, Vec<u8>)| value);
             let before = match (before, self.known[*slot as usize]) {
                 (Some(before), _) => before.clone(),
                 (None, Some(known)) => text_of(program, known),
@@ -309,9 +310,14 @@ fn empty_model() -> waf_lang::model::Rule {
 /// Whether a rule that runs reads or writes `TX`, jumps, disrupts or removes rules:
 /// what stands behind it may then not be done before it.
 fn sees_tx(rule: &Rule) -> bool {
-    let tx = |text: &Macro| text.0.iter().any(|piece| {
-        matches!(piece, Piece::Tx(_) | Piece::Find(..) | Piece::Variable(waf_lang::model::Variable::Tx, _))
-    });
+    let tx = |text: &Macro| {
+        text.0.iter().any(|piece| {
+            matches!(
+                piece,
+                Piece::Tx(_) | Piece::Find(..) | Piece::Variable(waf_lang::model::Variable::Tx, _)
+            )
+        })
+    };
     let of_link = |link: &Link| {
         let test = link.test.as_ref().is_some_and(|test| {
             let argument = match &test.operator {
@@ -342,7 +348,8 @@ fn is_quiet(rule: &Rule) -> bool {
 
 /// Whether the site's file lets a rule pass on some path: what it sets is not set there.
 fn is_excluded_somewhere(program: &Program, number: u32) -> bool {
-    let mut removals = program.removals.iter().filter(|removal| removal.exact_case && removal.target.is_none());
+    let mut removals =
+        program.removals.iter().filter(|removal| removal.exact_case && removal.target.is_none());
     removals.any(|removal| bit(&removal.rules, number as usize))
 }
 

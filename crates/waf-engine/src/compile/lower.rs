@@ -190,7 +190,8 @@ impl<'a> Lowering<'a> {
     fn link(&mut self, link: &model::Link) -> Link {
         let chain = self.program.chains.add(&link.transformations);
         let test = link.test.as_ref().map(|test| self.test(test, link));
-        let effects: Vec<Effect> = link.effects.iter().filter_map(|effect| self.effect(effect, link)).collect();
+        let effects: Vec<Effect> =
+            link.effects.iter().filter_map(|effect| self.effect(effect, link)).collect();
         let msg = link.msg.as_ref().map(|text| self.text(text));
         let logdata = link.logdata.as_ref().map(|text| self.text(text));
         Link { test, chain, multi_match: link.multi_match, capture: link.capture, msg, logdata, effects }
@@ -226,6 +227,10 @@ impl<'a> Lowering<'a> {
             Selector::Name(name) if variable == Variable::Tx => Select::Slot(self.slot(name)),
             Selector::Name(name) => {
                 let known = self.program.known.add(name);
+                if known >= u32::from(crate::program::NOT_LOOKED_UP) {
+                    self.error(&link.at, "more than 65,534 names of members are spelt out".to_owned(), None);
+                    return None;
+                }
                 if let Source::Lists(lists, _) = source {
                     for list in lists.into_iter().map(usize::from).filter(|&list| list < VARIABLES) {
                         self.program.named_lists[list] = true;
@@ -265,7 +270,11 @@ impl<'a> Lowering<'a> {
             }
             Err(error) => {
                 let hint = "the paths that are understood are listed in docs/reference/seclang.md";
-                self.error(&link.at, format!("the XPath `{path}` at {}: {}", error.at, error.what), Some(hint));
+                self.error(
+                    &link.at,
+                    format!("the XPath `{path}` at {}: {}", error.at, error.what),
+                    Some(hint),
+                );
                 None
             }
         }
@@ -312,8 +321,10 @@ impl<'a> Lowering<'a> {
             }
             O::Pm(phrases) => {
                 let needs = Requirement::any_literal(phrases.iter().map(Vec::as_slice));
-                let kind = if phrases.len() <= 200 { AhoCorasickKind::DFA } else { AhoCorasickKind::ContiguousNFA };
-                let built = AhoCorasick::builder().ascii_case_insensitive(true).kind(Some(kind)).build(phrases);
+                let kind =
+                    if phrases.len() <= 200 { AhoCorasickKind::DFA } else { AhoCorasickKind::ContiguousNFA };
+                let built =
+                    AhoCorasick::builder().ascii_case_insensitive(true).kind(Some(kind)).build(phrases);
                 match built {
                     Ok(automaton) => (Operator::Pm(Box::new(automaton)), needs),
                     Err(error) => {
@@ -340,9 +351,7 @@ impl<'a> Lowering<'a> {
             O::ValidateByteRange(allowed) => {
                 (Operator::ByteRange(*allowed), Requirement::one_of(allowed.complement()))
             }
-            O::ValidateUrlEncoding => {
-                (Operator::UrlEncoding, Requirement::literal(b"%", false))
-            }
+            O::ValidateUrlEncoding => (Operator::UrlEncoding, Requirement::literal(b"%", false)),
             O::ValidateUtf8Encoding => {
                 (Operator::Utf8Encoding, Requirement::one_of(waf_text::ByteSet::range(0x80, 0xff)))
             }
@@ -377,7 +386,9 @@ impl<'a> Lowering<'a> {
     fn text(&mut self, text: &model::Macro) -> Macro {
         let pieces = text.0.iter().map(|part| match part {
             model::Part::Text(text) => Piece::Text(text.to_vec().into_boxed_slice()),
-            model::Part::Variable(Variable::Tx, Some(name)) if !is_expression(name) => Piece::Tx(self.slot(name)),
+            model::Part::Variable(Variable::Tx, Some(name)) if !is_expression(name) => {
+                Piece::Tx(self.slot(name))
+            }
             model::Part::Variable(variable, Some(name)) if is_expression(name) => {
                 self.uses(*variable);
                 let pattern = [b"(?i)", &name[1..name.len() - 1]].concat();
@@ -389,7 +400,10 @@ impl<'a> Lowering<'a> {
             }
             model::Part::Variable(variable, name) => {
                 self.uses(*variable);
-                Piece::Variable(*variable, name.as_ref().map(|name| name.to_ascii_lowercase().into_boxed_slice()))
+                Piece::Variable(
+                    *variable,
+                    name.as_ref().map(|name| name.to_ascii_lowercase().into_boxed_slice()),
+                )
             }
         });
         Macro(pieces.collect())

@@ -87,4 +87,3 @@ fn looks(target: &Target, test: &Test) -> Vec<Look> {
         .map(|list| Look { list, part, only, not: not() })
         .collect()
 }
-

@@ -22,7 +22,9 @@ pub(crate) fn find(program: &mut Program) {
             link.effects.iter().for_each(|effect| of_effect(effect, &mut uses));
             let Some(test) = &link.test else { continue };
             test.targets.iter().for_each(|target| uses(target.variable));
-            if let Operator::Text(_, text) | Operator::Number(_, text) | Operator::RxMacro(text) = &test.operator {
+            if let Operator::Text(_, text) | Operator::Number(_, text) | Operator::RxMacro(text) =
+                &test.operator
+            {
                 of_text(text, &mut uses);
             }
         }
@@ -63,7 +65,10 @@ fn of_effect(effect: &Effect, uses: &mut impl FnMut(Variable)) {
             of_text(name, uses);
             of_text(value, uses);
         }
-        Effect::Init(_, text) | Effect::SetUser(text) | Effect::SetSession(text) | Effect::SetResource(text) => {
+        Effect::Init(_, text)
+        | Effect::SetUser(text)
+        | Effect::SetSession(text)
+        | Effect::SetResource(text) => {
             of_text(text, uses);
         }
         Effect::Control(_) | Effect::Remove(_) | Effect::Sanitise(..) => {}
