@@ -176,7 +176,7 @@ fn encoded(random: &Random, bytes: &[u8]) -> Vec<u8> {
             _ => byte > b' ' && byte != 0x7f && byte != b'#',
         };
         match byte {
-            b' ' if how % 2 == 0 => out.push(b'+'),
+            b' ' if how.is_multiple_of(2) => out.push(b'+'),
             _ if stays => out.push(byte),
             _ => out.extend(format!("%{byte:02X}").bytes()),
         }

@@ -32,8 +32,6 @@ pub(super) struct Case<'a> {
     pub(super) request: &'a Request,
     /// What the engine that matched wrote.
     pub(super) line: &'a str,
-    /// Rules that the other engine matched on the same request.
-    pub(super) other: &'a [u64],
 }
 
 /// A reason for disagreements.
@@ -49,17 +47,34 @@ static CLASSES: &[Class] = &[
     Class { name: "fragment in the target", holds: |case| case.request.target.contains(&b'#') },
     Class {
         name: "NUL in a decoded value",
-        holds: |case| case.side == Side::Extra && is_xss(case.rule) && has_nul(case),
+        holds: |case| matches!(case.rule / 1_000, 941 | 942) && has_nul(case),
     },
     Class { name: "line ends in a part", holds: |case| is_multipart_of_lines(case.request) },
-    Class { name: "stale MATCHED_VARS", holds: |case| case.side == Side::Missed && is_stale(case.line) },
+    Class { name: "quote that does not end", holds: |case| has_open_quote(case.request) },
+    Class {
+        name: "stale MATCHED_VARS",
+        holds: |case| case.side == Side::Missed && is_stale(case.rule, case.line),
+    },
     Class {
         name: "multiMatch logs early",
         holds: |case| case.side == Side::Missed && case.rule == 942_131 && case.line.contains("[msg \"\"]"),
     },
+    Class { name: "Unicode best fit", holds: |case| is_best_fit(case) },
+    Class {
+        name: "numbers that end in e",
+        holds: |case| case.side == Side::Extra && case.rule == 942_100 && has_bare_exponent(case.request),
+    },
     Class {
         name: "names that end in dots",
-        holds: |case| case.side == Side::Extra && contains(&all_of(case.request), b"..//"),
+        holds: |case| case.side == Side::Extra && dots(case.rule) && has_dots(case.request),
+    },
+    Class {
+        name: "phrases within phrases",
+        holds: |case| case.side == Side::Extra && matches!(case.rule, 930_120..=930_131),
+    },
+    Class {
+        name: "bytes that are no base64",
+        holds: |case| case.side == Side::Extra && matches!(case.rule, 934_100 | 934_101 | 934_160),
     },
     Class {
         name: "bodies of unknown type",
@@ -68,16 +83,22 @@ static CLASSES: &[Class] = &[
         },
     },
     Class {
-        name: "XML without a body",
+        name: "type without a body",
         holds: |case| {
             let (rule, request) = (case.rule, case.request);
-            rule == UNREADABLE_BODY && case.side == Side::Missed && request.body.is_empty() && is_xml(request)
+            let kind = request.header("content-type").unwrap_or_default().to_ascii_lowercase();
+            let is_of = |rule_of: u64, sign: &[u8]| rule == rule_of && contains(&kind, sign);
+            let said = is_of(UNREADABLE_BODY, b"xml") || is_of(MULTIPART_NOT_STRICT, b"multipart/");
+            case.side == Side::Missed && request.body.is_empty() && said
         },
     },
 ];
 
 /// `base.conf`'s rule on `REQBODY_ERROR`.
 const UNREADABLE_BODY: u64 = 200_002;
+
+/// And on `MULTIPART_STRICT_ERROR`.
+const MULTIPART_NOT_STRICT: u64 = 200_003;
 
 /// The class of `case`, if it is understood.
 pub(super) fn explain(case: &Case<'_>) -> Option<&'static Class> {
@@ -95,20 +116,58 @@ fn contains(text: &[u8], what: &[u8]) -> bool {
 }
 
 /// Whether what the first link found (`Matched Data: …`) is not in the value that the
-/// chain went on with (`found within MATCHED_VARS:…: …`): another rule left it there.
-fn is_stale(line: &str) -> bool {
+/// chain went on with (`found within …: …`): another rule left it there.
+/// Of a value that is cut it cannot be told; then its name is enough.
+fn is_stale(rule: u64, line: &str) -> bool {
+    // The rules whose chain goes on with it.
     let found = || {
+        if !matches!(rule, 932_200 | 942_200 | 942_440) {
+            return None;
+        }
         let (_, rest) = line.split_once("[data \"Matched Data: ")?;
-        let (what, rest) = rest.split_once(" found within MATCHED_VARS:")?;
-        let value = rest.split("\"] [").next()?;
-        Some(!value.contains("characters omitted") && !value.contains(what))
+        let (what, rest) = rest.split_once(" found within ")?;
+        let (_, value) = rest.split("\"] [").next()?.split_once(": ")?;
+        let cut = value.contains("characters omitted");
+        Some(if cut { line.contains("within MATCHED_VARS") } else { !value.contains(what) })
     };
     found().unwrap_or(false)
 }
 
-/// Rules of 941, which decode CSS.
-fn is_xss(rule: u64) -> bool {
-    rule / 1_000 == 941
+/// Rules that look at paths made normal.
+fn dots(rule: u64) -> bool {
+    matches!(rule, 930_100..=930_199 | 932_100..=932_299)
+}
+
+/// Whether two dots stand somewhere, encoded or not.
+fn has_dots(request: &Request) -> bool {
+    let all = all_of(request);
+    contains(&all, b"..") || contains(&all, b"%2e%2e")
+}
+
+/// Whether something is in the request that a code page's best fit turns to ASCII: a
+/// byte beyond it, or an escape of one. What becomes ASCII is missed where rules look
+/// for what is not.
+fn is_best_fit(case: &Case<'_>) -> bool {
+    let all = all_of(case.request);
+    let escaped = contains(&all, b"%u") || contains(&all, b"%25u");
+    let encoded = all.windows(2).any(|pair| pair[0] == b'%' && b"89abcdef".contains(&pair[1]));
+    match case.side {
+        Side::Extra => escaped || encoded || !all.is_ascii(),
+        Side::Missed => escaped && matches!(case.rule, 920_270..=920_274),
+    }
+}
+
+/// Whether there is a number as `1.e(` or `2ey`: an exponent's sign without digits.
+fn has_bare_exponent(request: &Request) -> bool {
+    all_of(request)
+        .windows(3)
+        .any(|w| (w[0].is_ascii_digit() || w[0] == b'.') && w[1] == b'e' && !w[2].is_ascii_digit())
+}
+
+/// Whether a part's header has a quoted text whose last quote is escaped.
+fn has_open_quote(request: &Request) -> bool {
+    let kind = request.header("content-type").unwrap_or_default().to_ascii_lowercase();
+    kind.starts_with(b"multipart/") && contains(&request.body, b"\\\"\r\n")
 }
 
 /// Target, body and header values, in lower case.
@@ -131,21 +190,22 @@ fn has_no_processor(request: &Request) -> bool {
 /// Whether anything in the request is a NUL byte, or becomes one when decoded.
 fn has_nul(case: &Case<'_>) -> bool {
     let all = all_of(case.request);
-    let signs: [&[u8]; 8] = [b"\0", b"%00", b"\\0", b"%5c0", b"&#0", b"\\x00", b"u0000", b"&#x0"];
+    let signs: [&[u8]; 9] = [b"\0", b"%00", b"%2500", b"\\0", b"%5c0", b"&#0", b"\\x00", b"u0000", b"&#x0"];
     signs.iter().any(|sign| contains(&all, sign))
 }
 
 /// Whether some part of a multipart body has content of several lines.
 fn is_multipart_of_lines(request: &Request) -> bool {
     let kind = request.header("content-type").unwrap_or_default();
-    let kind = kind.to_ascii_lowercase();
+    let is_multipart = kind.to_ascii_lowercase().starts_with(b"multipart/");
+    let boundary = split(kind, b"boundary=").nth(1).unwrap_or_default();
+    let delimiter = [b"\n--", boundary].concat();
     // What stands behind the blank line that ends a part's headers.
-    let content = |part: &'_ [u8]| {
+    let content = |part: &[u8]| {
         let after = |blank: &[u8]| Some(part.windows(blank.len()).position(|w| w == blank)? + blank.len());
         after(b"\r\n\r\n").or_else(|| after(b"\n\n")).unwrap_or(part.len())
     };
-    let several = |part: &[u8]| part[content(part)..].contains(&b'\n');
-    kind.starts_with(b"multipart/") && split(&request.body, b"\n--").any(several)
+    is_multipart && split(&request.body, &delimiter).any(|part| part[content(part)..].contains(&b'\n'))
 }
 
 /// The pieces between `what`.
@@ -159,16 +219,12 @@ fn split<'a>(text: &'a [u8], what: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
     })
 }
 
-fn is_xml(request: &Request) -> bool {
-    contains(request.header("content-type").unwrap_or_default(), b"xml")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn class(rule: u64, side: Side, request: &Request, line: &str) -> Option<&'static str> {
-        explain(&Case { rule, side, request, line, other: &[] }).map(|class| class.name)
+        explain(&Case { rule, side, request, line }).map(|class| class.name)
     }
 
     #[test]
@@ -203,7 +259,7 @@ mod tests {
         let xml = Request::new("GET", "/", &[("Content-Type", "text/xml")]);
         assert_eq!(class(200_002, Side::Missed, &xml, ""), Some("XML without a body"));
         assert_eq!(class(942_100, Side::Missed, &xml, ""), None);
-        let nul = Request::new("GET", "/?q=%2500", &[]);
+        let nul = Request::new("GET", "/?q=%2f", &[]);
         assert_eq!(class(941_100, Side::Extra, &nul, ""), None);
         assert_eq!(
             class(941_100, Side::Extra, &Request::new("GET", "/?q=%00", &[]), ""),

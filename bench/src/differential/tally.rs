@@ -57,7 +57,7 @@ impl Tally {
                     continue;
                 }
                 let line = from.matches.iter().find(|(id, _)| *id == rule).map_or("", |(_, line)| line);
-                let case = Case { rule, side, request, line, other };
+                let case = Case { rule, side, request, line };
                 let class = explain(&case).map_or("", |class| class.name);
                 // The evaluation rules only follow from the others.
                 if !FOLLOWS.contains(&rule) {
