@@ -120,7 +120,8 @@ fn table(rows: &[Row]) -> String {
             text.push('\n');
         }
         before = Some(&row.workload);
-        let ratio = row.ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
+        let digits = if row.ratio.is_some_and(|ratio| ratio < 0.1) { 4 } else { 2 };
+        let ratio = row.ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.digits$}"));
         text.push_str(&format!(
             "{:<16} {:<14} {:<8} {:>10.2} {:>10.2} {:>10.2} {:>7}\n",
             row.workload, row.contender, row.metric, row.median, row.min, row.max, ratio

@@ -257,7 +257,7 @@ mod tests {
         assert_eq!(class(942_440, Side::Missed, &plain, &fresh), None);
 
         let xml = Request::new("GET", "/", &[("Content-Type", "text/xml")]);
-        assert_eq!(class(200_002, Side::Missed, &xml, ""), Some("XML without a body"));
+        assert_eq!(class(200_002, Side::Missed, &xml, ""), Some("type without a body"));
         assert_eq!(class(942_100, Side::Missed, &xml, ""), None);
         let nul = Request::new("GET", "/?q=%2f", &[]);
         assert_eq!(class(941_100, Side::Extra, &nul, ""), None);
