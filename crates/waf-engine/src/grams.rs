@@ -160,33 +160,37 @@ fn concat(parts: &[Hir]) -> Walked {
 
 /// The rarest two or three in a row of a run of classes.
 fn best_of_run(run: &[Vec<u8>]) -> Option<Choice> {
-    let mut best: Option<Choice> = None;
-    let mut better = |choice: Choice| {
-        if best.as_ref().is_none_or(|best| choice.weight < best.weight) {
-            best = Some(choice);
+    let mut best: Option<(&[Vec<u8>], f64)> = None;
+    for window in run.windows(3).chain(run.windows(2)) {
+        let mut sum = 0.0;
+        each_of(window, |gram| sum += weight(gram));
+        if best.is_none_or(|(_, least)| sum < least) {
+            best = Some((window, sum));
         }
-    };
-    for three in run.windows(3) {
-        let mut choice = Choice::default();
-        for &first in &three[0] {
-            for &second in &three[1] {
-                for &third in &three[2] {
-                    choice.join(Choice { grams: vec![triple(first, second, third)], weight: 0.0 });
+    }
+    let (window, weight) = best?;
+    let mut grams = Vec::new();
+    each_of(window, |gram| grams.push(gram));
+    Some(Choice { grams, weight })
+}
+
+/// Every gram that two or three classes in a row can be.
+fn each_of(window: &[Vec<u8>], mut take: impl FnMut(Gram)) {
+    match window {
+        [firsts, seconds] => {
+            for &first in firsts {
+                seconds.iter().for_each(|&second| take(pair(first, second)));
+            }
+        }
+        [firsts, seconds, thirds] => {
+            for &first in firsts {
+                for &second in seconds {
+                    thirds.iter().for_each(|&third| take(triple(first, second, third)));
                 }
             }
         }
-        better(choice);
+        _ => {}
     }
-    for two in run.windows(2) {
-        let mut choice = Choice::default();
-        for &first in &two[0] {
-            for &second in &two[1] {
-                choice.join(Choice { grams: vec![pair(first, second)], weight: 0.0 });
-            }
-        }
-        better(choice);
-    }
-    best
 }
 
 /// How likely a benign text has a gram, roughly: the product of its bytes' shares,

@@ -306,7 +306,9 @@ impl Transaction {
         state.set(V::InboundDataError, if too_large { b"1" } else { b"0" });
         if too_large && self.engine.beyond() == BeyondLimit::Refuse {
             // Where the rules alone decide, v3's status.
-            let status = if self.engine.mode == crate::settings::Mode::Rules { 403 } else { 413 };
+            let by_rules = self.engine.mode == crate::settings::Mode::Rules
+                && self.engine.directives.request_body_limit_action.is_some();
+            let status = if by_rules { 403 } else { 413 };
             self.builtin(
                 builtin::BODY_TOO_LARGE,
                 status,
