@@ -114,7 +114,7 @@ mod tests {
             ("%{tx.0}%b", 2, "%{TX.0}b"),
             ("%{tx.0}%{tx.1}", 2, "%{TX.0}%{TX.1}"),
             ("%{tx.0}", 1, "%{TX.0}"),
-            ("a %{REQUEST_HEADERS:Accept}% b", 3, "a %{REQUEST_HEADERS.Accept}% b"),
+            ("a %{REQUEST_HEADERS:Accept}% b", 3, "a %{REQUEST_HEADERS.Accept} b"),
             ("%{MATCHED_VAR}%{matched_var_name}", 2, "%{MATCHED_VAR}%{MATCHED_VAR_NAME}"),
             ("%{ENV.x}=%{time_epoch}", 3, "%{ENV.x}=%{TIME_EPOCH}"),
             ("%{rule.id}", 1, "%{RULE.id}"),
