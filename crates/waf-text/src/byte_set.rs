@@ -11,20 +11,28 @@ impl ByteSet {
     pub const ALL: Self = Self([u64::MAX; 4]);
 
     /// The bytes that occur in a text.
+    #[inline]
     pub fn of(text: &[u8]) -> Self {
-        // Four sets in turn: one alone would wait for its own last store at each byte.
-        let mut sets = [[0u64; 4]; 4];
-        let (fours, rest) = text.as_chunks::<4>();
-        for four in fours {
-            for (set, byte) in sets.iter_mut().zip(four) {
-                set[usize::from(byte >> 6)] |= 1 << (byte & 63);
-            }
+        // Both halves of ASCII stay in registers; a table in memory would wait for its
+        // own last store at each byte.
+        let (mut low, mut high, mut beyond) = (0u64, 0u64, 0u8);
+        for &byte in text {
+            let bit = 1u64 << (byte & 63);
+            let is_high = u64::from(byte >> 6 & 1).wrapping_neg();
+            high |= bit & is_high;
+            low |= bit & !is_high;
+            beyond |= byte;
         }
-        for byte in rest {
-            sets[0][usize::from(byte >> 6)] |= 1 << (byte & 63);
+        if beyond < 0x80 { Self([low, high, 0, 0]) } else { Self::of_any(text) }
+    }
+
+    /// The same where not all is ASCII.
+    fn of_any(text: &[u8]) -> Self {
+        let mut set = Self::EMPTY;
+        for &byte in text {
+            set.insert(byte);
         }
-        let [a, b, c, d] = sets;
-        Self(std::array::from_fn(|word| a[word] | b[word] | c[word] | d[word]))
+        set
     }
 
     /// The bytes of a text, for constants.
@@ -115,5 +123,21 @@ impl ByteSet {
     /// Each byte, ascending.
     pub fn iter(&self) -> impl Iterator<Item = u8> + '_ {
         (0..=255u8).filter(|&byte| self.contains(byte))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_text() {
+        for text in [&b""[..], b"a", b"?@", b"The quick brown fox 0123 ~\x00\x7f", b"\x80a", b"\xff\xbf\x40z"]
+        {
+            let set = ByteSet::of(text);
+            for byte in 0..=255u8 {
+                assert_eq!(set.contains(byte), text.contains(&byte), "{byte} in {text:?}");
+            }
+        }
     }
 }
