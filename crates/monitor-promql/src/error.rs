@@ -43,3 +43,9 @@ impl Error {
         }
     }
 }
+
+impl From<monitor_model::BadRegex> for Error {
+    fn from(bad: monitor_model::BadRegex) -> Self {
+        Self::Parse(bad.0)
+    }
+}

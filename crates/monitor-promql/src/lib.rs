@@ -20,19 +20,15 @@ mod error;
 mod eval;
 mod functions;
 mod guard;
-pub mod labels;
-mod matcher;
 mod plan;
 mod query;
 pub mod script;
-pub mod source;
 mod stats;
 
 pub use answer::{Answer, Outcome, Sample, Series, format_value};
 pub use error::Error;
-pub use labels::{Labels, LabelsBuilder, METRIC_NAME};
-pub use matcher::Matcher;
-pub use query::{Options, Query, Stop, parse_selector};
-pub use source::{
-    Point, STALE, STALE_BITS, Selection, SeriesData, SeriesStream, Source, SourceError, is_stale,
+pub use monitor_model::{
+    Labels, LabelsBuilder, METRIC_NAME, Matcher, Point, STALE, STALE_BITS, Selection, SeriesData,
+    SeriesStream, Source, SourceError, is_stale, labels, series as source,
 };
+pub use query::{Options, Query, Stop, parse_selector};

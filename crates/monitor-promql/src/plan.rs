@@ -344,8 +344,8 @@ fn matchers(selector: &ast::VectorSelector) -> Result<Vec<Matcher>, Error> {
     let others = selector.matchers.matchers.iter().map(|matcher| match &matcher.op {
         MatchOp::Equal => Ok(Matcher::equal(&matcher.name, &matcher.value)),
         MatchOp::NotEqual => Ok(Matcher::not_equal(&matcher.name, &matcher.value)),
-        MatchOp::Re(_) => Matcher::regex(&matcher.name, &matcher.value, false),
-        MatchOp::NotRe(_) => Matcher::regex(&matcher.name, &matcher.value, true),
+        MatchOp::Re(_) => Ok(Matcher::regex(&matcher.name, &matcher.value, false)?),
+        MatchOp::NotRe(_) => Ok(Matcher::regex(&matcher.name, &matcher.value, true)?),
     });
     name.chain(others).collect()
 }

@@ -228,9 +228,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn data() -> Vec<SeriesData> {
-        let series = |name: &str, n: usize| SeriesData {
-            labels: Labels::from_pairs([("__name__", name.to_owned()), ("n", n.to_string())]),
-            points: (0..100).map(|i| Point { at_ms: i * 10_000, value: (i * n as i64) as f64 }).collect(),
+        let series = |name: &str, n: usize| {
+            SeriesData::of_points(
+                Labels::from_pairs([("__name__", name.to_owned()), ("n", n.to_string())]),
+                (0..100).map(|i| Point { at_ms: i * 10_000, value: (i * n as i64) as f64 }).collect(),
+            )
         };
         (0..5).map(|n| series("a", n)).chain((0..5).map(|n| series("b", n))).collect()
     }

@@ -71,7 +71,7 @@ impl Source for Store {
 }
 
 impl SeriesStream for Stream<'_> {
-    fn next_series(&mut self) -> Result<Option<SeriesData>, SourceError> {
+    fn next_into(&mut self, into: &mut SeriesData) -> Result<bool, SourceError> {
         for (labels, parts) in self.series.by_ref() {
             let mut points = Vec::new();
             for part in parts {
@@ -89,10 +89,11 @@ impl SeriesStream for Stream<'_> {
             }
             points.retain(|p: &Point| (self.start_ms..=self.end_ms).contains(&p.at_ms));
             if !points.is_empty() {
-                return Ok(Some(SeriesData { labels, points }));
+                *into = SeriesData::of_points(labels, points);
+                return Ok(true);
             }
         }
-        Ok(None)
+        Ok(false)
     }
 
     fn warnings(&mut self) -> Vec<String> {

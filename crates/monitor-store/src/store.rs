@@ -297,8 +297,7 @@ mod tests {
 
     fn stored(store: &Store) -> usize {
         let matchers = [Matcher::not_equal("n", "")];
-        let mut stream =
-            store.select(&Selection { matchers: &matchers, start_ms: 0, end_ms: i64::MAX }).unwrap();
+        let mut stream = store.select(&Selection::new(&matchers, 0, i64::MAX)).unwrap();
         let mut points = 0;
         while let Some(series) = stream.next_series().unwrap() {
             points += series.points.len();

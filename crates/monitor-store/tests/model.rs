@@ -77,7 +77,7 @@ impl Model {
 /// Everything the store has, read through queries.
 fn contents(store: &Store, start_ms: i64, end_ms: i64) -> BTreeMap<Labels, BTreeMap<i64, u64>> {
     let matchers = [Matcher::not_equal("__name__", "")];
-    let mut stream = store.select(&Selection { matchers: &matchers, start_ms, end_ms }).unwrap();
+    let mut stream = store.select(&Selection::new(&matchers, start_ms, end_ms)).unwrap();
     let mut found = BTreeMap::new();
     while let Some(series) = stream.next_series().unwrap() {
         assert!(series.points.is_sorted_by(|a, b| a.at_ms < b.at_ms), "{:?}", series.labels);

@@ -34,7 +34,7 @@ fn append(store: &Store, count: usize, at_ms: i64, value: f64) -> u64 {
 /// How many samples queries find, and what they warn of.
 fn count(store: &Store) -> (usize, Vec<String>) {
     let matchers = [Matcher::equal("__name__", "up")];
-    let selection = Selection { matchers: &matchers, start_ms: i64::MIN, end_ms: i64::MAX };
+    let selection = Selection::new(&matchers, i64::MIN, i64::MAX);
     let mut stream = store.select(&selection).unwrap();
     let mut found = 0;
     while let Some(series) = stream.next_series().unwrap() {

@@ -1,9 +1,9 @@
 //! Functions on labels, and orders.
 
 use super::{Column, Evaluator, Steps, merge_same_labels};
-use crate::matcher::compile_anchored;
 use crate::plan::{Call, Node};
 use crate::{Error, Labels, METRIC_NAME};
+use monitor_model::compile_anchored;
 use std::cmp::Ordering;
 
 impl Evaluator<'_> {

@@ -223,7 +223,7 @@ impl<'a> Evaluator<'a> {
     }
 
     fn select(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Selected<'a>, Error> {
-        let selection = Selection { matchers, start_ms, end_ms };
+        let selection = Selection::new(matchers, start_ms, end_ms);
         Ok(Selected { stream: self.source.select(&selection)? })
     }
 

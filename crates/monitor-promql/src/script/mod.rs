@@ -95,7 +95,7 @@ impl Data {
             }
             let into = series
                 .entry(line.labels.clone())
-                .or_insert_with(|| SeriesData { labels: line.labels.clone(), points: Vec::new() });
+                .or_insert_with(|| SeriesData::of_points(line.labels.clone(), Vec::new()));
             for (i, value) in line.values.iter().enumerate() {
                 match value {
                     Value::Number(value) => {

@@ -27,7 +27,7 @@ impl World {
         let labels = Labels::from_pairs(labels.iter().copied().chain([(METRIC_NAME, name)]));
         let times = (0..=self.end_s).step_by(STEP_S as usize);
         let points = times.map(|s| Point { at_ms: s as i64 * 1_000, value: value(s) }).collect();
-        self.series.push(SeriesData { labels, points });
+        self.series.push(SeriesData::of_points(labels, points));
         self
     }
 
@@ -51,9 +51,8 @@ impl World {
             let query = Query::parse(&rule.expr).unwrap();
             let outcome = query.range(&self.series, 0, end_ms, STEP_S as i64 * 1_000, &options).unwrap();
             let Answer::Matrix(found) = outcome.answer else { panic!("{}", rule.record) };
-            self.series.extend(found.into_iter().map(|series| SeriesData {
-                labels: series.labels.with(METRIC_NAME, &rule.record),
-                points: series.points,
+            self.series.extend(found.into_iter().map(|series| {
+                SeriesData::of_points(series.labels.with(METRIC_NAME, &rule.record), series.points)
             }));
         }
         let mut names = Vec::new();

@@ -1,8 +1,13 @@
 //! Label matchers: what selects series.
 
-use crate::{Error, Labels};
+use crate::Labels;
 use regex::{Regex, RegexBuilder};
 use std::fmt;
+
+/// Why a text is no regular expression.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BadRegex(pub String);
 
 /// One condition on one label. A label that is absent counts as empty.
 #[derive(Clone)]
@@ -37,7 +42,7 @@ impl Matcher {
 
     /// `name=~"regex"` or `name!~"regex"`; the expression is anchored at both
     /// ends and `.` matches line feeds too, as in Prometheus 3.
-    pub fn regex(name: &str, regex: &str, negated: bool) -> Result<Self, Error> {
+    pub fn regex(name: &str, regex: &str, negated: bool) -> Result<Self, BadRegex> {
         let test = match alternatives(regex) {
             Some(values) => Test::OneOf(values),
             None => Test::Regex(compile_anchored(regex)?),
@@ -56,7 +61,7 @@ impl Matcher {
     }
 
     /// Whether this is `name="value"`.
-    pub(crate) fn is_equality(&self) -> bool {
+    pub fn is_equality(&self) -> bool {
         matches!(self.test, Test::Equal) && !self.negated
     }
 
@@ -108,12 +113,12 @@ impl fmt::Debug for Matcher {
 
 /// Compiles a regular expression that must match a whole value. The compiled
 /// size is bounded, so that a hostile one costs an error and not memory.
-pub(crate) fn compile_anchored(regex: &str) -> Result<Regex, Error> {
+pub fn compile_anchored(regex: &str) -> Result<Regex, BadRegex> {
     RegexBuilder::new(&format!("^(?s:{regex})$"))
         .size_limit(1 << 20)
         .dfa_size_limit(1 << 20)
         .build()
-        .map_err(|error| Error::Parse(format!("`{regex}` is not a regular expression: {error}")))
+        .map_err(|error| BadRegex(format!("`{regex}` is not a regular expression: {error}")))
 }
 
 /// The values of a regular expression that is nothing but `a|b|c`.

@@ -1,0 +1,1 @@
+//! Access logs: followed, read, counted, and kept searchable for a while.

@@ -1,0 +1,1 @@
+//! What is scraped and when: relabelling, discovered target groups, schedules, limits.
