@@ -21,6 +21,7 @@ mod process;
 mod rounds;
 mod router;
 mod rows;
+mod store;
 mod waf;
 
 use clap::{Args, Parser, Subcommand};
@@ -47,6 +48,8 @@ enum Bench {
     Edge(EdgeOptions),
     /// SQL through a router: CPU µs of the router per transaction, against PgBouncer
     Router(RouterOptions),
+    /// Samples in, queries out: CPU, memory, disk and losses of the store, against VictoriaMetrics and Prometheus
+    Store(StoreOptions),
     /// Requests through the Core Rule Set: CPU µs of the WAF engine per request, against libmodsecurity
     Waf(WafOptions),
     /// The same requests through the WAF engine and libmodsecurity: do they decide alike?
@@ -79,6 +82,24 @@ struct RouterOptions {
     /// Only these contenders
     #[arg(long, value_delimiter = ',', value_parser = ["bastide", "pgbouncer"])]
     contender: Vec<String>,
+}
+
+#[derive(Args)]
+struct StoreOptions {
+    #[command(flatten)]
+    common: Common,
+    /// Only these workloads
+    #[arg(long, value_delimiter = ',', value_parser = ["ingest", "one-4h", "rate-1000", "topk-10k", "range-30d", "million", "kill"])]
+    workload: Vec<String>,
+    /// Only these contenders
+    #[arg(long, value_delimiter = ',', value_parser = ["bastide", "victoria-metrics", "prometheus"])]
+    contender: Vec<String>,
+    /// How often each contender is killed while samples come [default: 10, quick: 2]
+    #[arg(long)]
+    kills: Option<u32>,
+    /// What chance begins with: the same seed kills after the same times
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
 }
 
 #[derive(Args)]
@@ -159,6 +180,7 @@ fn main() -> ExitCode {
     let (outcome, json) = match &arguments.bench {
         Bench::Edge(options) => (edge::run(&target, options), options.common.json),
         Bench::Router(options) => (router::run(&target, options), options.common.json),
+        Bench::Store(options) => (store::run(&target, options), options.common.json),
         Bench::Waf(options) => (waf::run(&target, options), options.common.json),
         Bench::WafDifferential(options) => return differential::main(&target, options),
     };

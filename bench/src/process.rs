@@ -35,6 +35,12 @@ impl Running {
         self.child.id()
     }
 
+    /// Ends it by signal 9 and waits until it is gone.
+    pub(crate) fn kill(&mut self) -> Result<(), String> {
+        let ended = self.child.kill().and_then(|()| self.child.wait());
+        ended.map(drop).map_err(|error| format!("ending it: {error}"))
+    }
+
     /// Waits until it accepts at each of `addresses`.
     pub(crate) fn wait_for(&mut self, addresses: &[SocketAddr], limit: Duration) -> Result<(), String> {
         let deadline = Instant::now() + limit;

@@ -21,7 +21,7 @@ pub(crate) struct Row {
     pub(crate) min: f64,
     /// Over the rounds.
     pub(crate) max: f64,
-    /// Of the median to the lowest median among the peers (the others' programs)
+    /// Of the median to the best median among the peers (the others' programs)
     /// in the same workload and run; none where no peer ran.
     pub(crate) ratio: Option<f64>,
 }
@@ -79,7 +79,9 @@ pub(crate) fn summarise(metric: &'static str, samples: &[Sample]) -> Vec<Row> {
     let medians: Vec<_> = rows.iter().map(|r| (r.workload.clone(), r.contender.clone(), r.median)).collect();
     for row in &mut rows {
         let peers = medians.iter().filter(|(w, c, _)| *w == row.workload && c != OURS).map(|(_, _, m)| *m);
-        row.ratio = peers.min_by(f64::total_cmp).filter(|best| *best > 0.0).map(|best| row.median / best);
+        let more = crate::store::MORE_IS_BETTER.contains(&metric);
+        let best = if more { peers.max_by(f64::total_cmp) } else { peers.min_by(f64::total_cmp) };
+        row.ratio = best.filter(|best| *best > 0.0).map(|best| row.median / best);
     }
     rows
 }
@@ -111,7 +113,7 @@ pub(crate) fn print(report: &Report, json: bool) -> ExitCode {
 
 fn table(rows: &[Row]) -> String {
     let mut text = format!(
-        "{:<16} {:<14} {:<8} {:>10} {:>10} {:>10} {:>7}\n",
+        "{:<12} {:<17} {:<20} {:>11} {:>11} {:>11} {:>7}\n",
         "workload", "contender", "metric", "median", "min", "max", "ratio"
     );
     let mut before = None;
@@ -123,7 +125,7 @@ fn table(rows: &[Row]) -> String {
         let digits = if row.ratio.is_some_and(|ratio| ratio < 0.1) { 4 } else { 2 };
         let ratio = row.ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.digits$}"));
         text.push_str(&format!(
-            "{:<16} {:<14} {:<8} {:>10.2} {:>10.2} {:>10.2} {:>7}\n",
+            "{:<12} {:<17} {:<20} {:>11.2} {:>11.2} {:>11.2} {:>7}\n",
             row.workload, row.contender, row.metric, row.median, row.min, row.max, ratio
         ));
     }
