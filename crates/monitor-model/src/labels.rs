@@ -34,8 +34,9 @@ impl Labels {
     }
 
     /// From pairs already ascending by name, each once; empty values are left
-    /// out. The caller vouches for the order.
-    pub(crate) fn from_sorted<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+    /// out. The caller vouches for the order: a set in another order equals no
+    /// other and finds no label.
+    pub fn from_sorted<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
         let mut text = String::with_capacity(64);
         for (name, value) in pairs.filter(|(_, value)| !value.is_empty()) {
             push(&mut text, name);

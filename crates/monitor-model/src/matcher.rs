@@ -65,6 +65,16 @@ impl Matcher {
         matches!(self.test, Test::Equal) && !self.negated
     }
 
+    /// Whether this is `name=~"…"` or `name!~"…"`.
+    pub fn is_regex(&self) -> bool {
+        !matches!(self.test, Test::Equal)
+    }
+
+    /// Whether the value is a regular expression: `=~`, `!~`.
+    pub fn is_regex(&self) -> bool {
+        !matches!(self.test, Test::Equal)
+    }
+
     /// Whether series without the label are selected.
     pub fn matches_empty(&self) -> bool {
         self.is_match("")
