@@ -2,6 +2,7 @@
 //!
 //! - `check` reads manifests and files and says where the house's rules are broken.
 //! - `conformance` runs somebody else's suite against our crates.
+//! - `backtest` forecasts real series that Python packages ship.
 //! - `bench` builds the release binaries and runs `bench/`, which measures them
 //!   side by side with other programs.
 //!
@@ -12,6 +13,7 @@
 // leave printing to `bastide`.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod backtest;
 mod bench;
 mod check;
 mod conformance;
@@ -62,6 +64,13 @@ enum Command {
         #[arg(long = "case", conflicts_with = "ratchet")]
         cases: Vec<String>,
     },
+    /// Forecast real hourly series from every day on; fails where the seasonal naive forecast is
+    /// better on the whole, or the 80 % interval holds less than 75 % or more than 85 %
+    Backtest {
+        /// Print the scores as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Measure side by side against other programs
     #[command(disable_help_flag = true)]
     Bench {
@@ -94,6 +103,7 @@ fn main() -> ExitCode {
             let options = conformance::CrsOptions { rules, tests, cases };
             conformance::run(&root, name.as_deref(), json, ratchet, dir, &options)
         }
+        Command::Backtest { json } => backtest::run(&root, json),
         Command::Bench { arguments } => bench::run(&root, &arguments),
     }
 }
