@@ -65,11 +65,6 @@ impl Matcher {
         matches!(self.test, Test::Equal) && !self.negated
     }
 
-    /// Whether this is `name=~"…"` or `name!~"…"`.
-    pub fn is_regex(&self) -> bool {
-        !matches!(self.test, Test::Equal)
-    }
-
     /// Whether the value is a regular expression: `=~`, `!~`.
     pub fn is_regex(&self) -> bool {
         !matches!(self.test, Test::Equal)
