@@ -27,4 +27,4 @@ pub use answer::{Answer, Finding, answer};
 pub use band::{Band, Bands};
 pub use hourly::{HOUR_MS, Hourly, TooLittle, WEEK_HOURS};
 pub use model::{Forecast, Peak, forecast, weekly_growth};
-pub use runway::{Cost, Kind, Resource, Runway, Unit, cost_per_request, runway};
+pub use runway::{Cost, HORIZON_HOURS, Kind, Resource, Runway, Unit, cost_per_request, runway};

@@ -21,6 +21,9 @@ const GROWTH_WEEKS: usize = 4;
 /// Past forecasts that say how far this one may be off.
 const ORIGINS: usize = 6;
 
+/// How much wider an interval is for one week of past forecasts; less for more.
+const WIDER: f64 = 0.4;
+
 /// What is expected, hour by hour.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Forecast {
@@ -62,8 +65,8 @@ pub fn forecast(history: &Hourly, hours: usize) -> Result<Forecast, TooLittle> {
     let plain = Plain::new(&weeks, hours);
     let errors = Errors::of(history, weeks.len(), hours);
     let (mut low, mut high) = (Vec::with_capacity(hours), Vec::with_capacity(hours));
-    for value in &plain.values {
-        let (below, above) = errors.around(*value);
+    for (hour, value) in plain.values.iter().enumerate() {
+        let (below, above) = errors.around(*value, hour / WEEK_HOURS);
         low.push(below.max(0.0));
         high.push(above);
     }
@@ -152,22 +155,29 @@ fn weights(weeks: usize, memory: f64) -> Vec<f64> {
     raw.into_iter().map(|w| w / sum).collect()
 }
 
-/// How far forecasts made in the past were off, for low, middle and high values.
+/// How far forecasts made in the past were off: in the first week and later, for
+/// low, middle and high values.
 struct Errors {
     /// Values up to here are low, up to there middle.
     bounds: [f64; 2],
     /// Quantiles 10 % and 90 % of (actual − forecast) ÷ (forecast + `floor`).
-    off: [(f64, f64); 3],
+    off: [[(f64, f64); 3]; 2],
     /// Keeps small forecasts from making large ratios.
     floor: f64,
     /// Quantiles of actual peak ÷ forecast peak.
     peak: (f64, f64),
 }
 
+/// A forecast made in the past for one hour, the week it lies ahead, what came.
+struct Tried {
+    made: f64,
+    week: usize,
+    came: f64,
+}
+
 impl Errors {
     fn of(history: &Hourly, weeks: usize, hours: usize) -> Self {
-        let horizon = hours.min(2 * WEEK_HOURS);
-        let mut pairs: Vec<(f64, f64)> = Vec::new();
+        let mut tried: Vec<Tried> = Vec::new();
         let mut peaks: Vec<f64> = Vec::new();
         // From every day that leaves two weeks before it and one behind it.
         let origins = ORIGINS.min(weeks.saturating_sub(2)) * 7;
@@ -177,42 +187,58 @@ impl Errors {
             if before.len() < 2 {
                 break;
             }
-            let made = Plain::new(&before, horizon);
+            let made = Plain::new(&before, 2 * WEEK_HOURS);
             let begin = (end - history.first_hour) as usize;
-            let came = &history.values[begin..history.values.len().min(begin + horizon)];
-            pairs.extend(made.values.iter().copied().zip(came.iter().copied()).filter(|(_, y)| !y.is_nan()));
-            let highest = came.iter().copied().fold(f64::NAN, f64::max);
+            let came = &history.values[begin..history.values.len().min(begin + 2 * WEEK_HOURS)];
+            let pairs = made.values.iter().zip(came).enumerate().filter(|(_, (_, came))| !came.is_nan());
+            tried.extend(pairs.map(|(hour, (made, came))| Tried {
+                made: *made,
+                week: hour / WEEK_HOURS,
+                came: *came,
+            }));
+            let highest = came.iter().take(hours).copied().fold(f64::NAN, f64::max);
             if highest.is_finite() && made.peak > 0.0 {
                 peaks.push(highest / made.peak);
             }
         }
-        let mut made: Vec<f64> = pairs.iter().map(|(f, _)| *f).collect();
-        let floor = 0.02 * made.iter().sum::<f64>() / made.len().max(1) as f64;
+        let mut made: Vec<f64> = tried.iter().map(|t| t.made).collect();
+        let mean = made.iter().sum::<f64>() / made.len().max(1) as f64;
         let bounds = [quantile(&mut made, 1.0 / 3.0), quantile(&mut made, 2.0 / 3.0)];
-        let place = |f: f64| usize::from(f > bounds[0]) + usize::from(f > bounds[1]);
-        let off = [0, 1, 2].map(|part| {
-            let mut errors: Vec<f64> = pairs
-                .iter()
-                .filter(|(f, _)| place(*f) == part)
-                .map(|(f, y)| (y - f) / (f + floor).max(1e-12))
-                .collect();
-            spread(&mut errors, (-0.3, 0.3))
-        });
-        let peak = spread(&mut peaks, (0.8, 1.25));
-        Self { bounds, off, floor: if floor.is_finite() { floor } else { 0.0 }, peak }
+        let mut errors = Self { bounds, off: [[(0.0, 0.0); 3]; 2], floor: 0.02 * mean, peak: (0.0, 0.0) };
+        // Days that overlap are not as good as weeks that don't: few weeks know
+        // less of what may come than their quantiles say.
+        let wider = 1.0 + WIDER / (origins as f64 / 7.0).max(1.0);
+        for week in 0..2 {
+            for part in 0..3 {
+                let of = |t: &&Tried| t.week == week && errors.place(t.made) == part;
+                let mut off: Vec<f64> = tried.iter().filter(of).map(|t| errors.ratio(t)).collect();
+                errors.off[week][part] = spread(&mut off, (-0.3, 0.3), 0.0, wider);
+            }
+        }
+        errors.peak = spread(&mut peaks, (0.8, 1.25), 1.0, wider);
+        errors
     }
 
-    fn around(&self, value: f64) -> (f64, f64) {
-        let part = usize::from(value > self.bounds[0]) + usize::from(value > self.bounds[1]);
-        let (low, high) = self.off[part];
+    fn place(&self, made: f64) -> usize {
+        usize::from(made > self.bounds[0]) + usize::from(made > self.bounds[1])
+    }
+
+    fn ratio(&self, tried: &Tried) -> f64 {
+        (tried.came - tried.made) / (tried.made + self.floor).max(1e-12)
+    }
+
+    fn around(&self, value: f64, week: usize) -> (f64, f64) {
+        let (low, high) = self.off[week.min(1)][self.place(value)];
         (value + low * (value + self.floor), value + high * (value + self.floor))
     }
 }
 
-/// The quantiles 10 % and 90 %, a little wider for few values; `unknown` for none.
-fn spread(values: &mut [f64], unknown: (f64, f64)) -> (f64, f64) {
+/// The quantiles 10 % and 90 %, `wider` around the middle that a right forecast
+/// has; `unknown` for few values.
+fn spread(values: &mut [f64], unknown: (f64, f64), middle: f64, wider: f64) -> (f64, f64) {
     if values.len() < 7 {
         return unknown;
     }
-    (quantile(values, 0.1), quantile(values, 0.9))
+    let away = |q: f64, values: &mut [f64]| middle + (quantile(values, q) - middle) * wider;
+    (away(0.1, values).min(middle), away(0.9, values).max(middle))
 }

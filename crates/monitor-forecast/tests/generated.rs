@@ -77,7 +77,7 @@ fn odd_histories() {
         vec![0.0; 1_000],
         (0..1_000).map(|h| if h % 3 == 0 { f64::NAN } else { f64::from(h) }).collect(),
         (0..1_000).map(|h| if h % 100 == 0 { 1e300 } else { 0.0 }).collect(),
-        (0..1_000).map(|h| f64::from(h) * -1.0).collect(),
+        (0..1_000).map(|h| -f64::from(h)).collect(),
     ];
     for values in odd {
         let history = Hourly { first_hour: -5, values };
