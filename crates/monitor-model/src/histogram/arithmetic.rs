@@ -94,8 +94,10 @@ impl Histogram {
             if other.schema == schema && !covered {
                 combine_sides(side, more, sign);
             } else {
-                let more = joined(coarser(more.iter(), other.schema, schema));
-                side.merge(outside_zero(more, schema, threshold), sign);
+                // Left out at the other's own resolution: a coarser bucket may
+                // reach beyond the zero bucket.
+                let more = outside_zero(more.iter(), other.schema, threshold);
+                side.merge(joined(coarser(more, other.schema, schema)), sign);
             }
         }
         Ok(added)

@@ -110,8 +110,8 @@ impl KahanSum {
                 if same_buckets {
                     merge(cells, side.iter());
                 } else {
-                    let buckets = joined(coarser(side.iter(), other.schema, schema));
-                    merge(cells, outside_zero(buckets, schema, threshold));
+                    let buckets = outside_zero(side.iter(), other.schema, threshold);
+                    merge(cells, joined(coarser(buckets, other.schema, schema)));
                 }
             }
         }

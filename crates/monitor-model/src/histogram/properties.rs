@@ -31,10 +31,13 @@ prop_compose! {
         zero_threshold in prop::sample::select(vec![0.0, 1e-9, 0.001, 0.3, 1.0, 3.0]),
         sum in -1e3f64..1e3,
     ) -> Histogram {
-        counted(Histogram {
-            schema, positive, negative, zero_count: zero_count.into(), zero_threshold, sum,
-            ..Histogram::default()
-        })
+        let mut histogram = Histogram { schema, positive, negative, sum, ..Histogram::default() };
+        // No client has observations in buckets that its zero bucket covers.
+        let threshold = histogram.zero_count_for(zero_threshold).1;
+        for side in [&mut histogram.positive, &mut histogram.negative] {
+            *side = Buckets::from_indexed(layout::outside_zero(side.iter(), schema, threshold));
+        }
+        counted(Histogram { zero_count: zero_count.into(), zero_threshold: threshold, ..histogram })
     }
 }
 

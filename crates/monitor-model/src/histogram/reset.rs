@@ -36,12 +36,11 @@ impl Histogram {
     }
 
     fn side_shrank(&self, side: &Buckets, previous: &Buckets, previous_schema: i8) -> bool {
-        let outside = |buckets| outside_zero(buckets, self.schema, self.zero_threshold);
         if previous_schema == self.schema && side.spans == previous.spans {
             return side.counts.iter().zip(&previous.counts).any(|(count, before)| count < before);
         }
-        let before = outside(joined(coarser(previous.iter(), previous_schema, self.schema)));
-        shrank(side.iter(), before)
+        let before = outside_zero(previous.iter(), previous_schema, self.zero_threshold);
+        shrank(side.iter(), joined(coarser(before, previous_schema, self.schema)))
     }
 
     /// Compared bucket by bucket over the bounds that both have.

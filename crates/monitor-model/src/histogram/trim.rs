@@ -205,7 +205,7 @@ mod tests {
                 both,
                 "</",
                 std::f64::consts::SQRT_2,
-                "{{count:14 sum:-24.973435 z_bucket:1 z_bucket_w:0.5 buckets:[1 1] n_buckets:[1 2 8]}}",
+                "{{count:14 sum:-24.266637 z_bucket:1 z_bucket_w:0.5 buckets:[1 1] n_buckets:[1 2 8]}}",
             ),
             (
                 "{{count:4 sum:1 z_bucket:4 z_bucket_w:1}}",
