@@ -1,6 +1,8 @@
 //! The tree of a query.
 
+use crate::ParseError;
 use monitor_model::Matcher;
+use std::fmt;
 
 /// Where a part of the text lies, in bytes: `start` inclusive, `end` exclusive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -9,6 +11,13 @@ pub struct Place {
     pub start: u32,
     /// The byte after the last.
     pub end: u32,
+}
+
+impl Place {
+    /// From the start of one to the end of the other.
+    pub fn to(self, end: Self) -> Self {
+        Self { start: self.start, end: end.end }
+    }
 }
 
 /// What an expression gives.
@@ -24,6 +33,18 @@ pub enum Type {
     Matrix,
 }
 
+/// As Prometheus' manual names it.
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Scalar => "scalar",
+            Self::String => "string",
+            Self::Vector => "instant vector",
+            Self::Matrix => "range vector",
+        })
+    }
+}
+
 /// An expression and where it stands.
 #[derive(Clone, Debug)]
 pub struct Expr {
@@ -31,6 +52,33 @@ pub struct Expr {
     pub kind: Kind,
     /// Where it stands.
     pub place: Place,
+}
+
+impl Expr {
+    /// What it gives. The tree's depth is bounded, so is the work.
+    pub fn gives(&self) -> Type {
+        match &self.kind {
+            Kind::Number { .. } => Type::Scalar,
+            Kind::Text(_) => Type::String,
+            Kind::Selector(_) | Kind::Aggregate { .. } => Type::Vector,
+            Kind::Range { .. } | Kind::Subquery { .. } => Type::Matrix,
+            Kind::Call { function, .. } => function.gives,
+            Kind::Binary { left, right, .. } => match (left.gives(), right.gives()) {
+                (Type::Scalar, Type::Scalar) => Type::Scalar,
+                _ => Type::Vector,
+            },
+            Kind::Unary { of, .. } | Kind::Paren(of) => of.gives(),
+        }
+    }
+
+    /// The expression inside of any parentheses around it.
+    pub fn unparenthesised(&self) -> &Self {
+        let mut inner = self;
+        while let Kind::Paren(of) = &inner.kind {
+            inner = of;
+        }
+        inner
+    }
 }
 
 /// The kinds of expressions.
@@ -147,31 +195,90 @@ pub enum At {
 }
 
 /// A span of time: fixed, or computed from the query's step and range.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Span {
     /// Milliseconds.
     Fixed(i64),
-    /// To be computed when the query's step and range are known.
+    /// To be computed when the query's step and range are known, by
+    /// [`Span::resolve`].
     Computed(Box<SpanExpr>, Place),
 }
 
-/// A duration expression: `5m + step()`, `max(range(), 1h)`. Numbers count in seconds.
-#[derive(Clone, Debug)]
+impl Span {
+    /// The span in milliseconds, where the query's step and range (end minus
+    /// start; both 0 for an instant query) are known. A span of `offset` may be
+    /// zero or negative, the others must not.
+    ///
+    /// The errors are Prometheus' own, without line and column: what is wrong
+    /// depends on the query's parameters, not only on its text.
+    pub fn resolve(&self, step_ms: i64, range_ms: i64, offset: bool) -> Result<i64, ParseError> {
+        let (expr, place) = match self {
+            Self::Fixed(ms) => return Ok(*ms),
+            Self::Computed(expr, place) => (expr, *place),
+        };
+        let seconds = expr.seconds(step_ms as f64 / 1e3, range_ms as f64 / 1e3)?;
+        if !offset && seconds <= 0.0 {
+            return Err(ParseError::unplaced("duration must be greater than 0", place));
+        }
+        // A NaN is out of range too.
+        if !(seconds.abs() <= MAX_SPAN_SECONDS) {
+            return Err(ParseError::unplaced("duration is out of range", place));
+        }
+        Ok((seconds * 1e3) as i64)
+    }
+}
+
+impl SpanExpr {
+    fn seconds(&self, step: f64, range: f64) -> Result<f64, ParseError> {
+        Ok(match self {
+            Self::Seconds(seconds, _) => *seconds,
+            Self::Step => step,
+            Self::Range => range,
+            Self::Min(a, b) => a.seconds(step, range)?.min(b.seconds(step, range)?),
+            Self::Max(a, b) => a.seconds(step, range)?.max(b.seconds(step, range)?),
+            Self::Minus(of) => -of.seconds(step, range)?,
+            Self::Paren(of) => of.seconds(step, range)?,
+            Self::Binary(op, a, b, place) => {
+                let (a, b) = (a.seconds(step, range)?, b.seconds(step, range)?);
+                match op {
+                    BinaryOp::Add => a + b,
+                    BinaryOp::Sub => a - b,
+                    BinaryOp::Mul => a * b,
+                    BinaryOp::Div if b == 0.0 => {
+                        return Err(ParseError::unplaced("division by zero", *place));
+                    }
+                    BinaryOp::Mod if b == 0.0 => return Err(ParseError::unplaced("modulo by zero", *place)),
+                    BinaryOp::Div => a / b,
+                    BinaryOp::Mod => a % b,
+                    _ => a.powf(b),
+                }
+            }
+        })
+    }
+}
+
+/// A span is at most what 64 bits of nanoseconds hold, 292 years.
+pub const MAX_SPAN_SECONDS: f64 = (1u64 << 63) as f64 / 1e9;
+
+/// A duration expression: `5m + step()`, `max_of(range(), 1h)`. Numbers count in seconds.
+#[derive(Clone, Debug, PartialEq)]
 pub enum SpanExpr {
-    /// Seconds.
-    Seconds(f64),
+    /// Seconds, and whether they were written as a duration.
+    Seconds(f64, bool),
     /// The query's step.
     Step,
     /// The query's range, its end minus its start.
     Range,
-    /// The smaller.
+    /// `min_of`: the smaller.
     Min(Box<SpanExpr>, Box<SpanExpr>),
-    /// The larger.
+    /// `max_of`: the larger.
     Max(Box<SpanExpr>, Box<SpanExpr>),
     /// The negative.
     Minus(Box<SpanExpr>),
-    /// Two spans and what is between them: `+ - * / % ^`.
-    Binary(BinaryOp, Box<SpanExpr>, Box<SpanExpr>),
+    /// In parentheses.
+    Paren(Box<SpanExpr>),
+    /// Two spans and what is between them, `+ - * / % ^`, and where all that stands.
+    Binary(BinaryOp, Box<SpanExpr>, Box<SpanExpr>, Place),
 }
 
 /// How the series of two vectors find each other.
@@ -249,4 +356,85 @@ pub enum AggregateOp {
     Quantile,
     Limitk,
     LimitRatio,
+}
+
+impl BinaryOp {
+    /// As it is written.
+    pub fn sign(self) -> &'static str {
+        match self {
+            Self::Add => "+",
+            Self::Sub => "-",
+            Self::Mul => "*",
+            Self::Div => "/",
+            Self::Mod => "%",
+            Self::Pow => "^",
+            Self::Atan2 => "atan2",
+            Self::Equal => "==",
+            Self::NotEqual => "!=",
+            Self::Greater => ">",
+            Self::Less => "<",
+            Self::GreaterEqual => ">=",
+            Self::LessEqual => "<=",
+            Self::And => "and",
+            Self::Or => "or",
+            Self::Unless => "unless",
+            Self::TrimUpper => "</",
+            Self::TrimLower => ">/",
+        }
+    }
+
+    /// Whether it is `== != > < >= <=`.
+    pub fn is_comparison(self) -> bool {
+        use BinaryOp::{Equal, Greater, GreaterEqual, Less, LessEqual, NotEqual};
+        matches!(self, Equal | NotEqual | Greater | Less | GreaterEqual | LessEqual)
+    }
+
+    /// Whether it is `and`, `or` or `unless`.
+    pub fn is_set(self) -> bool {
+        matches!(self, Self::And | Self::Or | Self::Unless)
+    }
+}
+
+impl AggregateOp {
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Sum => "sum",
+            Self::Avg => "avg",
+            Self::Count => "count",
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Group => "group",
+            Self::Stddev => "stddev",
+            Self::Stdvar => "stdvar",
+            Self::Topk => "topk",
+            Self::Bottomk => "bottomk",
+            Self::CountValues => "count_values",
+            Self::Quantile => "quantile",
+            Self::Limitk => "limitk",
+            Self::LimitRatio => "limit_ratio",
+        }
+    }
+
+    /// The type of its parameter, where it takes one.
+    pub fn param(self) -> Option<Type> {
+        use AggregateOp::{Bottomk, CountValues, LimitRatio, Limitk, Quantile, Topk};
+        match self {
+            CountValues => Some(Type::String),
+            Topk | Bottomk | Quantile | Limitk | LimitRatio => Some(Type::Scalar),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for BinaryOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.sign())
+    }
+}
+
+impl fmt::Display for AggregateOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
 }
