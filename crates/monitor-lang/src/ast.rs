@@ -220,8 +220,7 @@ impl Span {
         if !offset && seconds <= 0.0 {
             return Err(ParseError::unplaced("duration must be greater than 0", place));
         }
-        // A NaN is out of range too.
-        if !(seconds.abs() <= MAX_SPAN_SECONDS) {
+        if seconds.is_nan() || seconds.abs() > MAX_SPAN_SECONDS {
             return Err(ParseError::unplaced("duration is out of range", place));
         }
         Ok((seconds * 1e3) as i64)

@@ -128,6 +128,7 @@ pub static FUNCTIONS: &[Function] = &[
     of("sort_desc", V, Vector),
     of("sqrt", V, Vector),
     of("start", &[], Scalar).experimental(),
+    of("start_timestamp", V, Vector).experimental(),
     of("stddev_over_time", M, Vector),
     of("stdvar_over_time", M, Vector),
     of("step", &[], Scalar).experimental(),

@@ -254,7 +254,7 @@ fn write_pretty(f: &mut String, expr: &Expr, level: usize) -> Result {
             write!(f, "\n{:indent$})", "")
         }
         Kind::Paren(of) => {
-            write!(f, "{:indent$}(\n", "")?;
+            writeln!(f, "{:indent$}(", "")?;
             write_pretty(f, of, level + 1)?;
             write!(f, "\n{:indent$})", "")
         }

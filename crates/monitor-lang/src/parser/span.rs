@@ -94,8 +94,7 @@ impl Parser<'_> {
             TokenKind::Number | TokenKind::Duration => {
                 self.take();
                 let seconds = self.number(token)?;
-                // A NaN is out of range, too.
-                if !(seconds.abs() <= MAX_SPAN_SECONDS) {
+                if seconds.is_nan() || seconds.abs() > MAX_SPAN_SECONDS {
                     return Err(self.wrong(token.place, "duration out of range"));
                 }
                 Ok((SpanExpr::Seconds(seconds, token.kind == TokenKind::Duration), token.place))
