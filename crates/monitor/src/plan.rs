@@ -164,7 +164,7 @@ mod tests {
             alert: settings::Settings { interval: Millis(1_000), ..Default::default() },
             retention: Millis::from_secs(86_400),
             retention_bytes: base::Bytes(0),
-            line: site::Line::default(),
+            ..site::Monitor::default()
         }
     }
 

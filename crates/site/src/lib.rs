@@ -19,7 +19,10 @@ pub use capture::Captured;
 pub use database::{Database, Databases, Durability, Member, MemberRole, PostgresInstance, User};
 pub use edge::{AccessLog, Certificate, Edge};
 pub use line::Line;
-pub use monitor::{Agent, Log, LogFormat, Monitor, Target};
+pub use monitor::{
+    Agent, AgentPostgres, DeadMan, Log, LogArchive, LogFormat, Login, Monitor, NamedText, Probe, ProbeKind,
+    RemoteWrite, ScrapeLimits, Store, Target,
+};
 pub use process::{ListenerSpec, ProcessFile, ProcessSpec, StopSignal, UserClass};
 pub use waf::{Capture, CoreRuleSet, RouteWaf, Waf, WafBan};
 

@@ -1,13 +1,13 @@
 //! What the monitor receives.
 
 use crate::Line;
-use base::{Address, Bytes, Millis};
+use base::{Address, Bytes, Millis, Secret};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Everything the monitor scrapes, reads, evaluates and shows.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Monitor {
     /// Where page and API are served; inherited sockets are named `monitor`.
     pub listen: Vec<SocketAddr>,
@@ -25,6 +25,222 @@ pub struct Monitor {
     pub retention_bytes: Bytes,
     /// The drawing.
     pub line: Line,
+    /// How the store keeps what it is given.
+    #[serde(default)]
+    pub store: Store,
+    /// What one scrape may bring.
+    #[serde(default)]
+    pub limits: ScrapeLimits,
+    /// Whether samples may be pushed here: remote write, OTLP.
+    #[serde(default)]
+    pub receive: bool,
+    /// Whether the API may delete series and make snapshots.
+    #[serde(default)]
+    pub admin_api: bool,
+    /// Labels that are added to what leaves this monitor: alerts, remote write, federation.
+    #[serde(default)]
+    pub external_labels: Vec<(String, String)>,
+    /// Where readers of alerts find this monitor's page; none means its own address.
+    #[serde(default)]
+    pub external_url: Option<String>,
+    /// Prometheus' files with `scrape_configs`, as they were read.
+    #[serde(default)]
+    pub scrape_files: Vec<NamedText>,
+    /// Prometheus' rule files, as they were read.
+    #[serde(default)]
+    pub rule_files: Vec<NamedText>,
+    /// Alertmanager's file: routes, inhibitions, receivers.
+    #[serde(default)]
+    pub alertmanager: Option<NamedText>,
+    /// Where samples are sent on to.
+    #[serde(default)]
+    pub remote_write: Vec<RemoteWrite>,
+    /// How long and how large the lines of logs are kept for searching.
+    #[serde(default)]
+    pub log_archive: LogArchive,
+    /// What is probed from outside.
+    #[serde(default)]
+    pub probes: Vec<Probe>,
+    /// Who is told at intervals that rules are evaluated; its silence alerts elsewhere.
+    #[serde(default)]
+    pub dead_man: Option<DeadMan>,
+}
+
+/// A file and its text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NamedText {
+    /// As it is named in messages.
+    pub name: String,
+    /// The folder that paths in it are relative to.
+    pub folder: PathBuf,
+    /// What it holds; it may hold secrets.
+    pub text: Secret,
+}
+
+/// How the store keeps samples.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Store {
+    /// Rollups of five minutes older than this are dropped.
+    pub retention_5m: Millis,
+    /// Rollups of an hour older than this are dropped.
+    pub retention_1h: Millis,
+    /// What a loss of power may cost, of acknowledged samples; 0 syncs every write.
+    pub sync: Millis,
+    /// How much older than the newest sample one may be.
+    pub out_of_order: Millis,
+    /// Series in memory at once.
+    pub max_series: usize,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            retention_5m: Millis::from_secs(180 * 86_400),
+            retention_1h: Millis::from_secs(3 * 365 * 86_400),
+            sync: Millis::from_secs(1),
+            out_of_order: Millis::from_secs(300),
+            max_series: 1_000_000,
+        }
+    }
+}
+
+/// What one scrape may bring; what brings more fails and says so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrapeLimits {
+    /// Bytes of the body, unpacked.
+    pub body: Bytes,
+    /// Samples after relabelling.
+    pub samples: usize,
+    /// Labels of a series.
+    pub labels: usize,
+    /// Bytes of a label's value.
+    pub label_value: usize,
+}
+
+impl Default for ScrapeLimits {
+    fn default() -> Self {
+        Self { body: Bytes(64 << 20), samples: 100_000, labels: 64, label_value: 4_096 }
+    }
+}
+
+/// How long lines of logs can be searched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogArchive {
+    /// Lines older than this are dropped; 0 keeps none.
+    pub retention: Millis,
+    /// The oldest lines are dropped while the archive is larger.
+    pub bytes: Bytes,
+}
+
+impl Default for LogArchive {
+    fn default() -> Self {
+        Self { retention: Millis::from_secs(14 * 86_400), bytes: Bytes(2 << 30) }
+    }
+}
+
+/// Where samples are sent on to by remote write.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RemoteWrite {
+    /// Its name in metrics and messages.
+    pub name: String,
+    /// The URL; `http://` or `https://`.
+    pub url: String,
+    /// Version 2 of the protocol, else 1.
+    pub version_2: bool,
+    /// How it is logged in there.
+    pub login: Option<Login>,
+    /// More certificate authorities that are trusted, as PEM.
+    pub ca: Option<String>,
+    /// Samples that wait while the far end is away are dropped beyond so many bytes.
+    pub queue: Bytes,
+    /// The most requests under way at once.
+    pub shards: usize,
+    /// Only samples of series that match one of these selectors; none means all.
+    pub only: Vec<String>,
+}
+
+/// How we log in somewhere.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Login {
+    /// `Authorization: Basic`.
+    Basic {
+        /// The user.
+        user: String,
+        /// The password.
+        password: Secret,
+    },
+    /// `Authorization: Bearer`.
+    Bearer(Secret),
+}
+
+/// Something that is tried from outside at intervals.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Probe {
+    /// The label `instance`, and its name on the status page.
+    pub name: String,
+    /// What is tried.
+    pub kind: ProbeKind,
+    /// Between two tries.
+    pub every: Millis,
+    /// What takes longer has failed.
+    pub timeout: Millis,
+    /// Whether the status page shows it.
+    pub public: bool,
+}
+
+/// What a probe tries.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ProbeKind {
+    /// A page.
+    Http {
+        /// The URL.
+        url: String,
+        /// Statuses that are well; none means 200 to 299.
+        status: Vec<u16>,
+        /// A regular expression that the body must match.
+        body: Option<String>,
+        /// Whether any certificate will do.
+        insecure: bool,
+    },
+    /// A connection: `host:port`.
+    Tcp {
+        /// Where.
+        address: String,
+        /// Whether TLS is spoken; its certificate's end becomes a metric.
+        tls: bool,
+    },
+    /// A name.
+    Dns {
+        /// The server: `host:port`.
+        server: String,
+        /// What is asked for.
+        name: String,
+        /// `A`, `AAAA`, `MX`, …
+        record: String,
+    },
+    /// An echo.
+    Icmp {
+        /// The host.
+        host: String,
+    },
+    /// A database that must take a login and a statement, or at least answer.
+    Postgres {
+        /// Where: `host:port`.
+        address: String,
+        /// Who; without one only the first message is exchanged.
+        login: Option<(String, Secret)>,
+        /// The database.
+        database: String,
+    },
+}
+
+/// An outside checker that misses us.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeadMan {
+    /// The URL that is asked.
+    pub url: Secret,
+    /// Between two times.
+    pub every: Millis,
 }
 
 /// One thing that serves metrics.
@@ -55,13 +271,17 @@ pub struct Log {
 }
 
 /// How an access log's lines are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogFormat {
     /// Ours: one JSON object a line.
     Bastide,
     /// nginx' and Apache's combined (or common) format.
     Combined,
+    /// One JSON object a line, whose fields have these names.
+    Json(Vec<(String, String)>),
+    /// A pattern of nginx' `log_format`, or of Apache's `LogFormat`.
+    Pattern(String),
 }
 
 /// What the agent receives: it reads its host whatever this says.
@@ -71,4 +291,25 @@ pub struct Agent {
     /// processes there are; none reads the host alone.
     #[serde(default)]
     pub control: Option<PathBuf>,
+    /// A folder whose `*.prom` files are shown as they are.
+    #[serde(default)]
+    pub textfiles: Option<PathBuf>,
+    /// Databases that are asked about themselves.
+    #[serde(default)]
+    pub postgres: Vec<AgentPostgres>,
+}
+
+/// A PostgreSQL that the agent asks about itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AgentPostgres {
+    /// The label `server`.
+    pub name: String,
+    /// Where it listens.
+    pub address: Address,
+    /// The user.
+    pub user: String,
+    /// Its password.
+    pub password: Secret,
+    /// The database that is logged in to.
+    pub database: String,
 }

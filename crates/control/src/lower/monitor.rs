@@ -41,6 +41,7 @@ impl Lowering<'_> {
             retention: monitor.retention.value,
             retention_bytes: monitor.retention_size.value,
             line: self.line(edge, databases, listen),
+            ..Monitor::default()
         }))
     }
 

@@ -264,6 +264,7 @@ pub(crate) fn site() -> site::Monitor {
         retention: Millis::from_secs(86_400),
         retention_bytes: Bytes(0),
         line: site::Line { site: "shop".into(), ..Default::default() },
+        ..site::Monitor::default()
     }
 }
 
