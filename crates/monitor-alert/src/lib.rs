@@ -17,16 +17,30 @@
 //! Sources: Prometheus' documentation of alerting rules and of templates;
 //! Alertmanager's documentation of `<webhook_config>` and of grouping.
 
+pub mod duration;
+pub mod group;
 pub mod notify;
 pub mod ready_made;
+pub mod rule_file;
 pub mod rules;
 pub mod settings;
 pub mod template;
 pub mod webhook;
+mod yaml;
 
 pub use notify::{Dispatcher, Notification};
 pub use ready_made::{Facts, Thresholds, ready_made};
-pub use rules::{ActiveAlert, Change, Rules, Sample, State};
+pub use rules::{ActiveAlert, Change, Rules, State};
+pub use yaml::Mistake;
+
+/// One element of the vector that an expression gave.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// Its labels, with or without `__name__`.
+    pub labels: monitor_model::Labels,
+    /// Its value.
+    pub value: monitor_model::series::Value,
+}
 
 /// Label names and values, sorted by name, each name once.
 pub type Labels = Vec<(String, String)>;

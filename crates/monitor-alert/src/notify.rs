@@ -229,6 +229,7 @@ mod tests {
             active_at_ms: 0,
             fired_at_ms: Some(0),
             resolved_at_ms: None,
+            kept_since_ms: None,
             value: 1.0,
         }
     }

@@ -78,7 +78,7 @@ pub fn ready_made(facts: &Facts) -> Settings {
         interval: facts.interval,
         recordings: recordings(),
         alerts: alerts(facts),
-        receivers: Vec::new(),
+        ..Settings::default()
     }
 }
 
@@ -338,7 +338,8 @@ pub fn relies_on() -> [&'static names::Metric; 7] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::template::Template;
+    use crate::template::{Environment, RuleData, Template};
+    use monitor_model::series::Value;
 
     fn facts() -> Facts {
         let database = |name: &str| DatabaseFacts { name: name.into(), max_lag: Millis(2_500) };
@@ -369,7 +370,10 @@ mod tests {
             assert_eq!(alert.to, ["ops"]);
             for (name, text) in &alert.annotations {
                 let template = Template::parse(text).unwrap_or_else(|e| panic!("{} {name}: {e}", alert.name));
-                let rendered = template.render(&Vec::new(), 0.5).unwrap();
+                let (none, half) = (Vec::new(), Value::Float(0.5));
+                let data = RuleData { labels: &none, external_labels: &none, value: &half };
+                let environment = Environment { query: None, external_url: "", now_ms: 0 };
+                let rendered = template.render(&data, &environment).unwrap();
                 assert!(!rendered.is_empty() && !rendered.contains("{{"), "{rendered}");
             }
         }

@@ -3,29 +3,32 @@
 //! One alert for each label set an expression gives. As in Prometheus:
 //! *pending* from the first evaluation that gives the label set, *firing* once it
 //! was given throughout `hold`, *resolved* by the first evaluation that does not
-//! give it. An evaluation that fails changes nothing.
+//! give it, or, with `keep_firing`, by the first that long after. An evaluation
+//! that fails changes nothing.
 
-use crate::settings::Alert;
-use crate::{Labels, template};
+use crate::settings::Rule;
+use crate::template::{self, Ask, Environment, RuleData};
+use crate::{Labels, Sample};
+use monitor_model::series::Value;
+use monitor_model::{Labels as ModelLabels, LabelsBuilder, METRIC_NAME};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Label sets one rule may have at once; an expression that gives more is refused
 /// whole, and what fired keeps firing.
-pub const MAX_ALERTS_PER_RULE: usize = 1_000;
+pub const MAX_ALERTS_PER_RULE: usize = 10_000;
 
 /// How long a resolved alert is remembered, so that a receiver that was away
 /// still hears of it (Prometheus: `resolvedRetention`).
 pub const RESOLVED_KEPT_MS: u64 = 15 * 60 * 1_000;
 
-/// One element of the vector that an expression gave.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Sample {
-    /// Its labels, with or without `__name__`, sorted.
-    pub labels: Labels,
-    /// Its value.
-    pub value: f64,
-}
+/// Pending alerts are taken from the series `ALERTS_FOR_STATE` after an outage
+/// this long at most (Prometheus: `--rules.alert.for-outage-tolerance`).
+pub const OUTAGE_TOLERANCE_MS: u64 = 60 * 60 * 1_000;
+
+/// A restored alert is pending for this long at least, and rules with a shorter
+/// `for` are not restored (Prometheus: `--rules.alert.for-grace-period`).
+pub const GRACE_MS: u64 = 10 * 60 * 1_000;
 
 /// Where an alert stands. An inactive one is not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,7 +68,10 @@ pub struct ActiveAlert {
     pub fired_at_ms: Option<u64>,
     /// When it stopped.
     pub resolved_at_ms: Option<u64>,
-    /// The last value.
+    /// The first evaluation since which it fires only because of `keep_firing`.
+    #[serde(default)]
+    pub kept_since_ms: Option<u64>,
+    /// The last value; 0 of a native histogram.
     #[serde(with = "lossless")]
     pub value: f64,
 }
@@ -97,15 +103,30 @@ pub enum EvaluationError {
         labels: String,
     },
     /// Too many.
-    #[error(
-        "`{rule}` gives {found} alerts, more than {MAX_ALERTS_PER_RULE}; hint: aggregate with `sum by (...)`"
-    )]
+    #[error("`{rule}` exceeded limit of {limit} with {found} alerts; hint: aggregate with `sum by (...)`")]
     TooMany {
         /// The rule.
         rule: String,
         /// How many.
         found: usize,
+        /// How many there may be.
+        limit: usize,
     },
+}
+
+/// What an evaluation can see beside what its expression gave.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// Unix milliseconds of the evaluation.
+    pub now_ms: u64,
+    /// Alerts that may be active at once; 0 means no limit but ours.
+    pub limit: u64,
+    /// Labels that tell this monitor from others.
+    pub external_labels: &'a Labels,
+    /// The page's URL, without a slash at its end.
+    pub external_url: &'a str,
+    /// Answers `query` in templates.
+    pub query: Option<Ask<'a>>,
 }
 
 /// The states of all rules. Serialises, so that a restart goes on from there.
@@ -135,25 +156,44 @@ impl Rules {
         Ok(rules)
     }
 
-    /// Takes what `rule`'s expression gave at `now_ms`; `key` names the rule
-    /// uniquely ([`keys`]).
+    /// Whether the rule was ever evaluated, here or before a restart.
+    pub fn knows(&self, key: &str) -> bool {
+        self.rules.contains_key(key)
+    }
+
+    /// Takes what `rule`'s expression gave; `key` names the rule uniquely
+    /// ([`crate::group::keys`]).
     pub fn evaluate(
         &mut self,
         key: &str,
-        rule: &Alert,
+        rule: &Rule,
         given: &[Sample],
-        now_ms: u64,
+        context: &Context<'_>,
     ) -> Result<Vec<Change>, EvaluationError> {
-        if given.len() > MAX_ALERTS_PER_RULE {
-            return Err(EvaluationError::TooMany { rule: rule.name.clone(), found: given.len() });
+        let now_ms = context.now_ms;
+        let ours = MAX_ALERTS_PER_RULE;
+        let limit = usize::try_from(context.limit).unwrap_or(ours).min(ours);
+        let limit = if limit == 0 { ours } else { limit };
+        let too_many = |found: usize| EvaluationError::TooMany { rule: rule.name.clone(), found, limit };
+        if given.len() > limit {
+            return Err(too_many(given.len()));
         }
         let mut seen: BTreeMap<String, ActiveAlert> = BTreeMap::new();
         for sample in given {
-            let alert = alert_of(rule, sample, now_ms);
+            let alert = alert_of(rule, sample, context);
             let id = label_key(&alert.labels);
             if seen.insert(id.clone(), alert).is_some() {
                 return Err(EvaluationError::Duplicate { rule: rule.name.clone(), labels: id });
             }
+        }
+        let before = self.rules.get(key);
+        let kept = before
+            .into_iter()
+            .flatten()
+            .filter(|(id, alert)| !seen.contains_key(*id) && still_kept(alert, rule.keep_firing.0, now_ms));
+        let found = seen.len() + kept.count();
+        if found > limit {
+            return Err(too_many(found));
         }
 
         let mut changes = Vec::new();
@@ -172,6 +212,7 @@ impl Rules {
                 Some(known) => {
                     known.value = fresh.value;
                     known.annotations = fresh.annotations;
+                    known.kept_since_ms = None;
                 }
                 None => {
                     // New, or back after it resolved: a new alert either way.
@@ -193,9 +234,66 @@ impl Rules {
                 }
                 return true;
             }
+            if still_kept(alert, rule.keep_firing.0, now_ms) {
+                alert.kept_since_ms.get_or_insert(now_ms);
+                return true;
+            }
             resolve_or_forget(alert, now_ms, &mut change)
         });
         Ok(changes)
+    }
+
+    /// Takes what the series `ALERTS_FOR_STATE` last said into the rule's
+    /// pending alerts, after an outage without saved state (Prometheus,
+    /// `Group.RestoreForState`). `last` gives an alert's last sample within
+    /// [`OUTAGE_TOLERANCE_MS`]: its time in Unix milliseconds and its value.
+    pub fn restore_from_series(
+        &mut self,
+        key: &str,
+        rule: &Rule,
+        now_ms: u64,
+        last: impl Fn(&Labels) -> Option<(u64, f64)>,
+    ) {
+        if rule.hold.0 < GRACE_MS {
+            return; // It waits its `for` once more, which is no longer than the grace.
+        }
+        for alert in self.rules.get_mut(key).into_iter().flat_map(BTreeMap::values_mut) {
+            let Some((down_at_ms, value)) = last(&alert.labels).filter(|_| alert.state == State::Pending)
+            else {
+                continue;
+            };
+            if monitor_model::is_stale(value) || !value.is_finite() || value < 0.0 {
+                continue; // It was not active when the outage began.
+            }
+            let active_at_ms = (value * 1e3) as u64;
+            let pending_ms = down_at_ms.saturating_sub(active_at_ms);
+            let remaining_ms = rule.hold.0.saturating_sub(pending_ms);
+            alert.active_at_ms = if remaining_ms == 0 {
+                active_at_ms // It fired, and the next evaluation lets it fire again.
+            } else if remaining_ms < GRACE_MS {
+                now_ms.saturating_add(GRACE_MS).saturating_sub(rule.hold.0)
+            } else {
+                active_at_ms.saturating_add(now_ms.saturating_sub(down_at_ms))
+            };
+        }
+    }
+
+    /// What the rule writes after an evaluation: for each pending or firing alert
+    /// `ALERTS` and `ALERTS_FOR_STATE`.
+    pub fn series(&self, key: &str) -> Vec<(ModelLabels, f64)> {
+        let mut written = Vec::new();
+        for alert in self.of(key).filter(|a| a.state != State::Resolved) {
+            let mut labels = LabelsBuilder::default();
+            for (name, value) in &alert.labels {
+                labels.set(name, value);
+            }
+            labels.set(METRIC_NAME, "ALERTS_FOR_STATE");
+            written.push((labels.build(), (alert.active_at_ms / 1_000) as f64));
+            labels.set(METRIC_NAME, "ALERTS");
+            labels.set("alertstate", alert.state.as_str());
+            written.push((labels.build(), 1.0));
+        }
+        written
     }
 
     /// Ends the alerts of rules whose keys are not in `keys`: a rule that was
@@ -233,24 +331,16 @@ impl Rules {
     }
 }
 
-/// A key for each rule, stable while rules of other names come and go: the name,
-/// and a number where a name occurs again.
-pub fn keys(rules: &[Alert]) -> Vec<String> {
-    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
-    rules
-        .iter()
-        .map(|rule| {
-            let count = times.entry(&rule.name).or_insert(0);
-            *count += 1;
-            if *count == 1 { rule.name.clone() } else { format!("{}#{count}", rule.name) }
-        })
-        .collect()
-}
-
 /// `{a="b",c="d"}`, as Prometheus writes a label set.
 pub fn label_key(labels: &Labels) -> String {
     let pairs: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
     format!("{{{}}}", pairs.join(","))
+}
+
+/// Whether an alert that was not given goes on firing for a while.
+fn still_kept(alert: &ActiveAlert, keep_ms: u64, now_ms: u64) -> bool {
+    let since_ms = alert.kept_since_ms.unwrap_or(now_ms);
+    alert.state == State::Firing && now_ms.saturating_sub(since_ms) < keep_ms
 }
 
 /// Whether an alert that was not given stays; tells when that resolves it.
@@ -267,25 +357,36 @@ fn resolve_or_forget(alert: &mut ActiveAlert, now_ms: u64, change: &mut impl FnM
     }
 }
 
-fn alert_of(rule: &Alert, sample: &Sample, now_ms: u64) -> ActiveAlert {
-    let series: Labels = sample.labels.iter().filter(|(name, _)| name != "__name__").cloned().collect();
+fn alert_of(rule: &Rule, sample: &Sample, context: &Context<'_>) -> ActiveAlert {
+    // Templates see the metric's name, the alert does not have it.
+    let series: Labels = sample.labels.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+    let data = RuleData { labels: &series, external_labels: context.external_labels, value: &sample.value };
+    let environment = Environment {
+        query: context.query,
+        external_url: context.external_url,
+        now_ms: i64::try_from(context.now_ms).unwrap_or(i64::MAX),
+    };
+    let expand = |text: &str| template::expand(text, &data, &environment);
     let mut labels: BTreeMap<String, String> = series.iter().cloned().collect();
+    labels.remove(METRIC_NAME);
     for (name, value) in &rule.labels {
-        labels.insert(name.clone(), template::expand(value, &series, sample.value));
+        labels.insert(name.clone(), expand(value));
     }
     labels.insert("alertname".to_owned(), rule.name.clone());
     labels.retain(|_, value| !value.is_empty()); // An empty label is no label.
     let annotations = rule.annotations.iter();
     ActiveAlert {
         labels: labels.into_iter().collect(),
-        annotations: annotations
-            .map(|(name, text)| (name.clone(), template::expand(text, &series, sample.value)))
-            .collect(),
+        annotations: annotations.map(|(name, text)| (name.clone(), expand(text))).collect(),
         state: State::Pending,
-        active_at_ms: now_ms,
+        active_at_ms: context.now_ms,
         fired_at_ms: None,
         resolved_at_ms: None,
-        value: sample.value,
+        kept_since_ms: None,
+        value: match sample.value {
+            Value::Float(value) => value,
+            Value::Histogram(_) => 0.0,
+        },
     }
 }
 
@@ -308,20 +409,26 @@ mod tests {
     use super::*;
     use base::Millis;
 
-    fn rule(hold_ms: u64) -> Alert {
-        Alert {
+    fn rule(hold_ms: u64) -> Rule {
+        Rule {
             name: "server-down".into(),
             expr: "up == 0".into(),
             hold: Millis(hold_ms),
             labels: vec![("severity".into(), "page".into())],
             annotations: vec![("summary".into(), "{{ $labels.instance }} is {{ $value }}".into())],
             to: vec!["ops".into()],
+            ..Rule::default()
         }
     }
 
     fn down(instance: &str, value: f64) -> Sample {
-        let labels = [("__name__", "up"), ("instance", instance)];
-        Sample { labels: labels.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect(), value }
+        let labels = ModelLabels::from_pairs([("__name__", "up"), ("instance", instance)]);
+        Sample { labels, value: Value::Float(value) }
+    }
+
+    fn at(now_ms: u64) -> Context<'static> {
+        static NONE: Labels = Vec::new();
+        Context { now_ms, limit: 0, external_labels: &NONE, external_url: "http://h", query: None }
     }
 
     fn states(changes: &[Change]) -> Vec<&'static str> {
@@ -332,7 +439,7 @@ mod tests {
     fn from_pending_to_resolved() {
         let (mut rules, rule) = (Rules::default(), rule(10_000));
         let mut step = |at_ms: u64, given: &[Sample]| {
-            states(&rules.evaluate("k", &rule, given, at_ms).unwrap()).join(",")
+            states(&rules.evaluate("k", &rule, given, &at(at_ms)).unwrap()).join(",")
         };
         assert_eq!(step(0, &[]), "");
         assert_eq!(step(5_000, &[down("a", 0.0)]), "pending");
@@ -347,59 +454,111 @@ mod tests {
     }
 
     #[test]
+    fn it_goes_on_firing_for_a_while() {
+        let rule = Rule { keep_firing: Millis(10_000), ..rule(0) };
+        let mut rules = Rules::default();
+        let mut step = |at_ms: u64, given: &[Sample]| {
+            let changes = states(&rules.evaluate("k", &rule, given, &at(at_ms)).unwrap()).join(",");
+            (changes, rules.series("k").len())
+        };
+        assert_eq!(step(0, &[down("a", 0.0)]), ("firing".into(), 2));
+        assert_eq!(step(5_000, &[]), (String::new(), 2));
+        assert_eq!(step(10_000, &[down("a", 0.0)]), (String::new(), 2)); // counts anew
+        assert_eq!(step(15_000, &[]), (String::new(), 2));
+        assert_eq!(step(24_999, &[]), (String::new(), 2));
+        assert_eq!(step(25_000, &[]), ("resolved".into(), 0));
+    }
+
+    #[test]
     fn labels_and_annotations_are_filled_in() {
-        let (mut rules, rule) = (Rules::default(), rule(0));
-        let changes = rules.evaluate("k", &rule, &[down("app/1", 0.5)], 1_000).unwrap();
+        let (mut rules, mut rule) = (Rules::default(), rule(0));
+        rule.labels.push(("was".into(), "{{ $labels.__name__ }}".into()));
+        let changes = rules.evaluate("k", &rule, &[down("app/1", 0.5)], &at(1_000)).unwrap();
         assert_eq!(states(&changes), ["firing"], "without hold it fires at once");
         let alert = rules.of("k").next().unwrap();
-        assert_eq!(label_key(&alert.labels), r#"{alertname="server-down",instance="app/1",severity="page"}"#);
+        assert_eq!(
+            label_key(&alert.labels),
+            r#"{alertname="server-down",instance="app/1",severity="page",was="up"}"#
+        );
         assert_eq!(alert.annotations[0].1, "app/1 is 0.5");
         assert_eq!((alert.active_at_ms, alert.fired_at_ms), (1_000, Some(1_000)));
+        let written: Vec<String> = rules.series("k").iter().map(|(l, v)| format!("{l} {v}")).collect();
+        assert_eq!(
+            written,
+            [
+                r#"ALERTS_FOR_STATE{alertname="server-down", instance="app/1", severity="page", was="up"} 1"#,
+                r#"ALERTS{alertname="server-down", alertstate="firing", instance="app/1", severity="page", was="up"} 1"#
+            ]
+        );
     }
 
     #[test]
     fn a_refused_evaluation_changes_nothing() {
         let (mut rules, rule) = (Rules::default(), rule(0));
-        rules.evaluate("k", &rule, &[down("a", 0.0)], 0).unwrap();
+        rules.evaluate("k", &rule, &[down("a", 0.0)], &at(0)).unwrap();
         let before = rules.clone();
         let twice = [down("a", 0.0), down("a", 1.0)];
-        assert!(matches!(rules.evaluate("k", &rule, &twice, 1), Err(EvaluationError::Duplicate { .. })));
-        let many: Vec<Sample> = (0..=MAX_ALERTS_PER_RULE).map(|i| down(&i.to_string(), 0.0)).collect();
-        assert!(matches!(rules.evaluate("k", &rule, &many, 1), Err(EvaluationError::TooMany { .. })));
+        assert!(matches!(rules.evaluate("k", &rule, &twice, &at(1)), Err(EvaluationError::Duplicate { .. })));
+        let many: Vec<Sample> = (0..3).map(|i| down(&i.to_string(), 0.0)).collect();
+        let limited = Context { limit: 2, ..at(1) };
+        let refused = rules.evaluate("k", &rule, &many, &limited).unwrap_err();
+        assert!(refused.to_string().contains("exceeded limit of 2 with 3 alerts"), "{refused}");
         assert_eq!(rules, before);
     }
 
     #[test]
     fn a_restart_neither_forgets_nor_counts_the_time_away() {
         let (mut rules, rule) = (Rules::default(), rule(10_000));
-        rules.evaluate("k", &rule, &[down("a", f64::INFINITY)], 1_000).unwrap();
-        rules.evaluate("fired", &self::rule(0), &[down("b", f64::NAN)], 1_000).unwrap();
+        rules.evaluate("k", &rule, &[down("a", f64::INFINITY)], &at(1_000)).unwrap();
+        rules.evaluate("fired", &self::rule(0), &[down("b", f64::NAN)], &at(1_000)).unwrap();
         let saved = rules.save(5_000).unwrap();
         let mut rules = Rules::restore(&saved, 65_000).unwrap();
         assert_eq!(rules.of("fired").next().unwrap().state, State::Firing);
         // Four seconds of ten have passed; the minute away does not count.
-        let mut step = |at_ms| states(&rules.evaluate("k", &rule, &[down("a", 1.0)], at_ms).unwrap()).len();
+        let mut step =
+            |at_ms| states(&rules.evaluate("k", &rule, &[down("a", 1.0)], &at(at_ms)).unwrap()).len();
         assert_eq!(step(70_900), 0);
         assert_eq!(step(71_000), 1);
         assert!(Rules::restore("{\"rules\":3}", 0).is_err());
     }
 
     #[test]
+    fn what_series_say_is_restored_as_prometheus_does() {
+        const MIN: u64 = 60_000;
+        // `for` 20 min; active at minute 100, the last sample at `down`, evaluated again at minute 140.
+        let cases = [
+            ("it had fired", 125, Some(100 * MIN)),
+            ("8 min were left: the grace", 112, Some((140 + 10 - 20) * MIN)),
+            ("18 min are left: moved by the outage", 102, Some((100 + 38) * MIN)),
+            ("stale", 0, None),
+        ];
+        for (what, down_at_min, expected) in cases {
+            let (mut rules, rule) = (Rules::default(), rule(20 * MIN));
+            rules.evaluate("k", &rule, &[down("a", 0.0)], &at(140 * MIN)).unwrap();
+            rules.restore_from_series("k", &rule, 140 * MIN, |_| match down_at_min {
+                0 => Some((130 * MIN, monitor_model::STALE)),
+                at => Some((at * MIN, (100 * MIN / 1_000) as f64)),
+            });
+            let active = rules.of("k").next().unwrap().active_at_ms;
+            assert_eq!(active, expected.unwrap_or(140 * MIN), "{what}");
+        }
+        // Shorter than the grace: nothing is restored.
+        let (mut rules, rule) = (Rules::default(), rule(5 * MIN));
+        rules.evaluate("k", &rule, &[down("a", 0.0)], &at(140 * MIN)).unwrap();
+        rules.restore_from_series("k", &rule, 140 * MIN, |_| Some((139 * MIN, 6_000.0)));
+        assert_eq!(rules.of("k").next().unwrap().active_at_ms, 140 * MIN);
+    }
+
+    #[test]
     fn a_rule_taken_out_resolves_what_it_had_firing() {
         let mut rules = Rules::default();
-        rules.evaluate("gone", &rule(0), &[down("a", 0.0)], 0).unwrap();
-        rules.evaluate("pending", &rule(9_000), &[down("a", 0.0)], 0).unwrap();
+        rules.evaluate("gone", &rule(0), &[down("a", 0.0)], &at(0)).unwrap();
+        rules.evaluate("pending", &rule(9_000), &[down("a", 0.0)], &at(0)).unwrap();
         let kept: BTreeSet<String> = BTreeSet::new();
         assert_eq!(states(&rules.retain(&kept, 1_000)), ["resolved"]);
         assert_eq!(rules.retain(&kept, 2_000), []);
         assert_eq!(rules.all().count(), 1);
         rules.retain(&kept, 1_000 + RESOLVED_KEPT_MS);
         assert_eq!(rules.all().count(), 0);
-    }
-
-    #[test]
-    fn keys_are_unique() {
-        let rules = [rule(0), rule(1), rule(2)];
-        assert_eq!(keys(&rules), ["server-down", "server-down#2", "server-down#3"]);
     }
 }

@@ -4,7 +4,6 @@
 use crate::notify::Notification;
 use crate::rules::{ActiveAlert, State};
 use crate::{Labels, ZERO_TIME, fingerprint, rfc3339};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -40,8 +39,7 @@ pub fn body(
 
 /// The page that shows an expression, as Prometheus names it.
 pub fn generator_url(external_url: &str, expr: &str) -> String {
-    const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-    format!("{external_url}/graph?g0.expr={}&g0.tab=1", utf8_percent_encode(expr, KEPT))
+    format!("{external_url}/graph?g0.expr={}&g0.tab=1", crate::template::query_escape(expr))
 }
 
 #[derive(Serialize)]
@@ -117,6 +115,7 @@ mod tests {
             active_at_ms: 1_764_000_000_000,
             fired_at_ms: Some(1_764_000_060_000),
             resolved_at_ms,
+            kept_since_ms: None,
             value: 0.0,
         };
         let notification = Notification {
@@ -140,7 +139,7 @@ mod tests {
                 "annotations": {"summary": "down"},
                 "startsAt": "2025-11-24T16:01:00Z",
                 "endsAt": "0001-01-01T00:00:00Z",
-                "generatorURL": "http://127.0.0.1:9600/graph?g0.expr=a%20%3D%3D%200&g0.tab=1",
+                "generatorURL": "http://127.0.0.1:9600/graph?g0.expr=a+%3D%3D+0&g0.tab=1",
                 "fingerprint": got["alerts"][0]["fingerprint"],
             }, {
                 "status": "resolved",
@@ -148,7 +147,7 @@ mod tests {
                 "annotations": {"summary": "down"},
                 "startsAt": "2025-11-24T16:01:00Z",
                 "endsAt": "2025-11-24T16:02:00Z",
-                "generatorURL": "http://127.0.0.1:9600/graph?g0.expr=a%20%3D%3D%200&g0.tab=1",
+                "generatorURL": "http://127.0.0.1:9600/graph?g0.expr=a+%3D%3D+0&g0.tab=1",
                 "fingerprint": got["alerts"][1]["fingerprint"],
             }],
             "groupLabels": {"alertname": "server-down"},

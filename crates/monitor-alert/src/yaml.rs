@@ -117,7 +117,10 @@ impl<'a> Builder<'a> {
     fn count(&mut self, nodes: usize, place: Place) -> Result<(), Fault> {
         self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes > MAX_NODES {
-            return Err((place, format!("more than {MAX_NODES} values, aliases counted; hint: split the file")));
+            return Err((
+                place,
+                format!("more than {MAX_NODES} values, aliases counted; hint: split the file"),
+            ));
         }
         Ok(())
     }
@@ -130,7 +133,8 @@ impl<'a> Builder<'a> {
         let before = self.nodes;
         let (value, anchor) = match event {
             Event::Scalar(text, style, anchor, _) => {
-                let null = style == ScalarStyle::Plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
+                let null =
+                    style == ScalarStyle::Plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
                 (if null { Value::Null } else { Value::Text(text.into_owned()) }, anchor)
             }
             Event::SequenceStart(anchor, _) => {

@@ -6,8 +6,11 @@
 //! A failing run prints its seed; `SEED=n` runs that one alone.
 
 use base::{Millis, Secret};
+use monitor_alert::rules::Context;
+use monitor_alert::settings::Rule;
 use monitor_alert::settings::{Alert, Receiver};
 use monitor_alert::{Dispatcher, Rules, Sample, State, fingerprint};
+use monitor_model::series::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 const STEP_MS: u64 = 5_000;
@@ -83,13 +86,18 @@ fn run(seed: u64) {
 
         let given: Vec<Sample> = (0..SERVERS)
             .filter(|i| down[*i])
-            .map(|i| Sample { labels: vec![("server".into(), format!("app/{i}"))], value: 0.0 })
+            .map(|i| Sample {
+                labels: monitor_model::Labels::from_pairs([("server", format!("app/{i}"))]),
+                value: Value::Float(0.0),
+            })
             .collect();
         for (server, for_ms) in down_for_ms.iter_mut().enumerate() {
             *for_ms = if down[server] { *for_ms + STEP_MS } else { 0 };
         }
         let before: BTreeSet<u64> = firing(&rules);
-        rules.evaluate("server-down", &rule, &given, now_ms).unwrap();
+        let none = Vec::new();
+        let context = Context { now_ms, limit: 0, external_labels: &none, external_url: "", query: None };
+        rules.evaluate("server-down", &Rule::from(&rule), &given, &context).unwrap();
         for print in firing(&rules).difference(&before) {
             let server = (0..SERVERS).find(|i| print_of(*i) == *print).unwrap();
             // The first evaluation that gave it counts as zero. A jump forward may cut this short.

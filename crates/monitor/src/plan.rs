@@ -3,8 +3,8 @@
 
 use crate::notify::Hook;
 use base::RevisionId;
-use monitor_alert::rules;
-use monitor_alert::settings::{Alert, Receiver};
+use monitor_alert::group;
+use monitor_alert::settings::{self, Alert, Receiver, Rule};
 use monitor_alert::template::Template;
 use monitor_promql::Query;
 use monitor_promql::labels::{is_label_name, is_metric_name};
@@ -72,7 +72,12 @@ impl Plan {
             }
         }
         let mut alerts = Vec::new();
-        for (rule, key) in site.alert.alerts.iter().zip(rules::keys(&site.alert.alerts)) {
+        let own = settings::Group {
+            name: group::OWN_GROUP.to_owned(),
+            rules: site.alert.alerts.iter().map(Rule::from).collect(),
+            ..Default::default()
+        };
+        for (rule, key) in site.alert.alerts.iter().zip(group::keys(&own)) {
             if let Some(query) = query(&format!("alert `{}`", rule.name), &rule.expr) {
                 alerts.push(AlertRule { key, rule: rule.clone(), query });
             }

@@ -7,9 +7,11 @@ use crate::sink::{Pending, Sink};
 use crate::state::{State, lock};
 use base::events::Event;
 use base::names;
-use monitor_alert::rules::{Change, State as AlertState};
+use monitor_alert::rules::{Change, Context};
+use monitor_alert::settings::Rule;
 use monitor_alert::{Dispatcher, Rules, Sample, rfc3339, webhook};
-use monitor_promql::labels::{LabelsBuilder, METRIC_NAME};
+use monitor_promql::labels::METRIC_NAME;
+use monitor_promql::source::Value;
 use monitor_promql::{Answer, Labels, Options, Query, STALE, Stop};
 use role::{Counter, Family, Shutdown};
 use serde::{Deserialize, Serialize};
@@ -205,9 +207,18 @@ impl Loop {
             return (before(), Vec::new());
         };
         let given: Vec<Sample> =
-            given.into_iter().map(|(labels, value)| Sample { labels: pairs(&labels), value }).collect();
+            given.into_iter().map(|(labels, value)| Sample { labels, value: Value::Float(value) }).collect();
+        let plan = self.state.plan();
+        let external_url = self.state.external_url();
+        let context = Context {
+            now_ms,
+            limit: 0,
+            external_labels: &plan.site.external_labels,
+            external_url: &external_url,
+            query: None,
+        };
         let mut book = lock(&self.state.book);
-        let changes = match book.rules.evaluate(&rule.key, &rule.rule, &given, now_ms) {
+        let changes = match book.rules.evaluate(&rule.key, &Rule::from(&rule.rule), &given, &context) {
             Ok(changes) => changes,
             Err(error) => {
                 drop(book);
@@ -215,19 +226,9 @@ impl Loop {
                 return (before(), Vec::new());
             }
         };
-        let mut batch = Vec::new();
-        for alert in book.rules.of(&rule.key).filter(|a| a.state != AlertState::Resolved) {
-            let mut labels = LabelsBuilder::default();
-            for (name, value) in &alert.labels {
-                labels.set(name, value);
-            }
-            labels.set(METRIC_NAME, "ALERTS_FOR_STATE");
-            let at_ms = now_ms as i64;
-            batch.push(Pending { labels: labels.build(), at_ms, value: (alert.active_at_ms / 1_000) as f64 });
-            labels.set(METRIC_NAME, "ALERTS");
-            labels.set("alertstate", alert.state.as_str());
-            batch.push(Pending { labels: labels.build(), at_ms, value: 1.0 });
-        }
+        let at_ms = now_ms as i64;
+        let written = book.rules.series(&rule.key).into_iter();
+        let batch: Vec<Pending> = written.map(|(labels, value)| Pending { labels, at_ms, value }).collect();
         drop(book);
         self.state.sink.append(&batch);
         (batch.into_iter().map(|p| p.labels).collect(), changes)
@@ -359,10 +360,6 @@ fn vector(
             Err("the expression is a string; hint: it must be a vector or a number".to_owned())
         }
     }
-}
-
-fn pairs(labels: &Labels) -> monitor_alert::Labels {
-    labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 fn event(change: Change) -> Event {
