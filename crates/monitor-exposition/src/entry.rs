@@ -31,7 +31,7 @@ pub enum Entry<'a> {
     /// A number.
     Sample(Sample<'a>),
     /// A native histogram.
-    Histogram(HistogramEntry<'a>),
+    Histogram(Box<HistogramEntry<'a>>),
 }
 
 /// One number of one series.
@@ -76,28 +76,28 @@ pub struct HistogramEntry<'a> {
 impl Sample<'_> {
     /// The labels with the metric's name, as a set. Duplicates were refused by the parser.
     pub fn to_labels(&self) -> Labels {
-        to_labels(&self.name, &self.labels)
+        to_labels(&self.name, self.labels)
     }
 }
 
 impl HistogramEntry<'_> {
     /// The labels with the metric's name, as a set.
     pub fn to_labels(&self) -> Labels {
-        to_labels(&self.name, &self.labels)
+        to_labels(&self.name, self.labels)
     }
 }
 
-fn to_labels(name: &str, labels: &LabelPairs<'_>) -> Labels {
+fn to_labels(name: &str, labels: LabelPairs<'_>) -> Labels {
     let mut builder = LabelsBuilder::default();
     builder.set(METRIC_NAME, name);
-    for (name, value) in labels.clone() {
+    for (name, value) in labels {
         builder.set(&name, &value);
     }
     builder.build()
 }
 
 /// An exemplar in place.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct ExemplarRef<'a> {
     /// What leads to it.
     pub labels: LabelPairs<'a>,
@@ -110,11 +110,11 @@ pub struct ExemplarRef<'a> {
 impl ExemplarRef<'_> {
     /// In memory of its own.
     pub fn to_exemplar(&self) -> Exemplar {
-        Exemplar { labels: Labels::from_pairs(self.labels.clone()), value: self.value, at_ms: self.at_ms }
+        Exemplar { labels: Labels::from_pairs(self.labels), value: self.value, at_ms: self.at_ms }
     }
 
     /// Characters of all names and values; OpenMetrics 1.0 allows 128.
     pub fn characters(&self) -> usize {
-        self.labels.clone().map(|(name, value)| name.chars().count() + value.chars().count()).sum()
+        self.labels.map(|(name, value)| name.chars().count() + value.chars().count()).sum()
     }
 }

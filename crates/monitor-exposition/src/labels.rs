@@ -8,31 +8,76 @@ use std::borrow::Cow;
 /// undone. A bucket's `le` and a quantile's `quantile` are in canonical form
 /// (`1` becomes `1.0`), as Prometheus 3 stores them. The metric's name is not
 /// among them.
-#[derive(Clone, Debug)]
-pub struct LabelPairs<'a>(pub(crate) Inner<'a>);
+#[derive(Clone, Copy, Debug)]
+pub struct LabelPairs<'a> {
+    /// In text what stands between the braces; in protobuf a `Metric` message (or
+    /// an `Exemplar`), whose field 1 are the labels. It was checked.
+    rest: &'a [u8],
+    proto: bool,
+    number: Number,
+    /// The value of `number` in protobuf, until it was given.
+    bound: f64,
+}
 
-#[derive(Clone, Debug)]
-pub(crate) enum Inner<'a> {
-    /// What stands between the braces; it was checked.
-    Text {
-        rest: &'a str,
-        /// The label whose value is a number.
-        number: Option<&'static str>,
-    },
-    /// A `Metric` message (or an `Exemplar`), whose field 1 are the labels; it
-    /// was checked.
-    Proto { rest: Reader<'a>, extra: Option<(&'static str, f64)> },
+/// The label whose value is a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Number {
+    None,
+    Le,
+    Quantile,
+}
+
+impl Number {
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Le => "le",
+            Self::Quantile => "quantile",
+        }
+    }
 }
 
 impl<'a> LabelPairs<'a> {
+    pub(crate) fn text(inside: &'a str, number: Number) -> Self {
+        Self { rest: inside.as_bytes(), proto: false, number, bound: 0.0 }
+    }
+
+    /// Without a bound that is a label of its own `number` is `None`.
+    pub(crate) fn proto(message: &'a [u8], number: Number, bound: f64) -> Self {
+        Self { rest: message, proto: true, number, bound }
+    }
+
+    fn next_of_text(&mut self) -> Option<(Cow<'a, str>, Cow<'a, str>)> {
+        let text = std::str::from_utf8(self.rest).ok()?;
+        let (name, value, after) = next_pair(text)?;
+        self.rest = after.as_bytes();
+        let value = unescape(value);
+        let number = self.number != Number::None && name == self.number.name();
+        Some((name, if number { normalised(value) } else { value }))
+    }
+
+    fn next_of_proto(&mut self) -> Option<(Cow<'a, str>, Cow<'a, str>)> {
+        let mut reader = Reader::new(self.rest, 0);
+        while let Some(field) = reader.next_field().ok().flatten() {
+            if let (1, Some(bytes)) = (field.number, field.bytes()) {
+                self.rest = &self.rest[reader.place()..];
+                let (name, value) = pair(bytes).ok()?;
+                return Some((Cow::Borrowed(name), Cow::Borrowed(value)));
+            }
+        }
+        self.rest = &[];
+        let number = std::mem::replace(&mut self.number, Number::None);
+        (number != Number::None).then(|| (Cow::Borrowed(number.name()), Cow::Owned(canonical(self.bound))))
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.clone().next().is_none()
+        { *self }.next().is_none()
     }
 
     /// The value of a label.
     pub fn get(&self, name: &str) -> Option<Cow<'a, str>> {
-        self.clone().find(|(n, _)| n == name).map(|(_, value)| value)
+        { *self }.find(|(n, _)| n == name).map(|(_, value)| value)
     }
 }
 
@@ -40,28 +85,7 @@ impl<'a> Iterator for LabelPairs<'a> {
     type Item = (Cow<'a, str>, Cow<'a, str>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        match &mut self.0 {
-            Inner::Text { rest, number } => {
-                let (name, value, after) = next_pair(rest)?;
-                *rest = after;
-                let value = unescape(value);
-                let value = match number {
-                    Some(label) if name == *label => normalised(value),
-                    _ => value,
-                };
-                Some((name, value))
-            }
-            Inner::Proto { rest, extra } => {
-                while let Some(field) = rest.next_field().ok().flatten() {
-                    if let (1, Some(bytes)) = (field.number, field.bytes()) {
-                        let (name, value) = pair(bytes).ok()?;
-                        return Some((Cow::Borrowed(name), Cow::Borrowed(value)));
-                    }
-                }
-                let (name, value) = extra.take()?;
-                Some((Cow::Borrowed(name), Cow::Owned(canonical(value))))
-            }
-        }
+        if self.proto { self.next_of_proto() } else { self.next_of_text() }
     }
 }
 

@@ -113,7 +113,7 @@ pub struct Parser<'b>(Inner<'b>);
 
 #[derive(Debug)]
 enum Inner<'b> {
-    Text(TextParser<'b>),
+    Text(Box<TextParser<'b>>),
     Proto(Box<ProtoParser<'b>>),
 }
 
@@ -121,8 +121,8 @@ impl<'b> Parser<'b> {
     /// Over a whole body. Refused where text is not UTF-8.
     pub fn new(format: Format, body: &'b [u8], limits: Limits) -> Result<Self, ParseError> {
         Ok(Self(match format {
-            Format::Text => Inner::Text(TextParser::new(body, false, limits)?),
-            Format::OpenMetrics => Inner::Text(TextParser::new(body, true, limits)?),
+            Format::Text => Inner::Text(Box::new(TextParser::new(body, false, limits)?)),
+            Format::OpenMetrics => Inner::Text(Box::new(TextParser::new(body, true, limits)?)),
             Format::Protobuf => Inner::Proto(Box::new(ProtoParser::new(body, limits))),
         }))
     }

@@ -8,7 +8,7 @@
 
 mod histogram;
 
-use crate::labels::{Inner, LabelPairs, pair};
+use crate::labels::{LabelPairs, Number, pair};
 use crate::parser::{Limits, ParseError, Place, cut};
 use crate::wire::{Field, Reader};
 use crate::{Entry, ExemplarRef, HistogramEntry, Sample};
@@ -70,12 +70,7 @@ enum Step<'b> {
     Help(&'b str),
     Type,
     Unit(&'b str),
-    Number {
-        suffix: &'static str,
-        bound: Option<(&'static str, f64)>,
-        value: f64,
-        exemplar: Option<Reader<'b>>,
-    },
+    Number { suffix: &'static str, bound: Option<(Number, f64)>, value: f64, exemplar: Option<Reader<'b>> },
     Native(Box<Native>),
 }
 
@@ -308,7 +303,7 @@ impl<'b> ProtoParser<'b> {
                             _ => {}
                         }
                     }
-                    let bound = Some(("quantile", quantile));
+                    let bound = Some((Number::Quantile, quantile));
                     return Ok(Some(Step::Number { suffix: "", bound, value, exemplar: None }));
                 }
                 self.metric.left = Left::Nothing;
@@ -323,7 +318,7 @@ impl<'b> ProtoParser<'b> {
                 if let Some(classic) = classic
                     && let Some((suffix, bound, value, exemplar)) = classic.next_sample()?
                 {
-                    let bound = bound.map(|bound| ("le", bound));
+                    let bound = bound.map(|bound| (Number::Le, bound));
                     return Ok(Some(Step::Number { suffix, bound, value, exemplar }));
                 }
                 self.metric.left = Left::Nothing;
@@ -344,10 +339,11 @@ impl<'b> ProtoParser<'b> {
                     None => None,
                 };
                 self.name_sample(suffix, bound.map(|(_, bound)| bound));
+                let (number, bound) = bound.unwrap_or((Number::None, 0.0));
                 Entry::Sample(Sample {
                     key: &self.key,
                     name: Cow::Borrowed(&self.name),
-                    labels: LabelPairs(Inner::Proto { rest: self.metric.message.clone(), extra: bound }),
+                    labels: LabelPairs::proto(self.metric.message.rest(), number, bound),
                     value,
                     at_ms: self.metric.at_ms,
                     start_ms: self.metric.start_ms,
@@ -356,15 +352,15 @@ impl<'b> ProtoParser<'b> {
             }
             Step::Native(native) => {
                 self.name_sample("", None);
-                Entry::Histogram(HistogramEntry {
+                Entry::Histogram(Box::new(HistogramEntry {
                     key: &self.key,
                     name: Cow::Borrowed(&self.name),
-                    labels: LabelPairs(Inner::Proto { rest: self.metric.message.clone(), extra: None }),
+                    labels: LabelPairs::proto(self.metric.message.rest(), Number::None, 0.0),
                     histogram: native.histogram,
                     at_ms: self.metric.at_ms,
                     start_ms: self.metric.start_ms,
                     exemplars: native.exemplars,
-                })
+                }))
             }
         })
     }
@@ -425,7 +421,7 @@ fn exemplar_of(message: Reader<'_>) -> Result<Option<ExemplarRef<'_>>, String> {
             _ => {}
         }
     }
-    Ok(Some(ExemplarRef { labels: LabelPairs(Inner::Proto { rest: message, extra: None }), value, at_ms }))
+    Ok(Some(ExemplarRef { labels: LabelPairs::proto(message.rest(), Number::None, 0.0), value, at_ms }))
 }
 
 #[cfg(test)]

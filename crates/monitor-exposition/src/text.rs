@@ -6,7 +6,7 @@
 
 mod meta;
 
-use crate::labels::{Inner, LabelPairs, unescape};
+use crate::labels::{LabelPairs, Number, unescape};
 use crate::number::{parse_float, parse_integer, parse_seconds};
 use crate::parser::{Limits, ParseError, Place, cut};
 use crate::{Entry, ExemplarRef, Sample};
@@ -29,7 +29,17 @@ pub(crate) struct TextParser<'b> {
     kind: MetricType,
     /// Where this sample's label names are.
     names: Vec<(usize, usize)>,
+    /// The sample of the line that was read, in the place from which it is given out.
+    sample: Sample<'b>,
     ended: bool,
+}
+
+/// What a line told.
+enum Told<'b> {
+    Nothing,
+    /// It is in the parser's `sample`.
+    Sample,
+    Metadata(Entry<'b>),
 }
 
 /// What is wrong, and at which byte of the line (counted from 0).
@@ -119,6 +129,15 @@ impl<'b> TextParser<'b> {
             family: Cow::Borrowed(""),
             kind: MetricType::Unknown,
             names: Vec::new(),
+            sample: Sample {
+                key: &[],
+                name: Cow::Borrowed(""),
+                labels: LabelPairs::text("", Number::None),
+                value: 0.0,
+                at_ms: None,
+                start_ms: 0,
+                exemplar: None,
+            },
             ended: false,
         })
     }
@@ -150,10 +169,15 @@ impl<'b> TextParser<'b> {
                     rest
                 }
             };
-            let found = if self.open_metrics { self.open_metrics_line(line) } else { self.text_line(line) };
-            match found {
-                Ok(Some(entry)) => return Ok(Some(entry)),
-                Ok(None) => {}
+            match self.take_line(line) {
+                Ok(Told::Nothing) => {}
+                Ok(Told::Sample) => {
+                    let Sample { key, labels, value, at_ms, start_ms, exemplar, .. } = self.sample;
+                    let name = std::mem::take(&mut self.sample.name);
+                    let sample = Sample { key, name, labels, value, at_ms, start_ms, exemplar };
+                    return Ok(Some(Entry::Sample(sample)));
+                }
+                Ok(Told::Metadata(entry)) => return Ok(Some(entry)),
                 Err(wrong) => return Err(self.error(wrong)),
             }
         }
@@ -165,25 +189,25 @@ impl<'b> TextParser<'b> {
         Ok(None)
     }
 
-    fn text_line(&mut self, line: &'b str) -> Result<Option<Entry<'b>>, Wrong> {
+    #[inline]
+    fn take_line(&mut self, line: &'b str) -> Result<Told<'b>, Wrong> {
         let bytes = line.as_bytes();
-        let start = skip_blanks(bytes, 0);
+        let start = if self.open_metrics { 0 } else { skip_blanks(bytes, 0) };
         match bytes.get(start) {
-            None => Ok(None),
-            Some(b'#') => self.text_comment(line, start + 1),
-            Some(_) => self.sample(line, start).map(|sample| Some(Entry::Sample(sample))),
+            None if self.open_metrics => Err((0, "a blank line".to_owned())),
+            None => Ok(Told::Nothing),
+            Some(b'#') => {
+                let entry = match self.open_metrics {
+                    true => self.open_metrics_comment(line)?,
+                    false => self.text_comment(line, start + 1)?,
+                };
+                Ok(entry.map_or(Told::Nothing, Told::Metadata))
+            }
+            Some(_) => self.take_sample(line, start).map(|()| Told::Sample),
         }
     }
 
-    fn open_metrics_line(&mut self, line: &'b str) -> Result<Option<Entry<'b>>, Wrong> {
-        match line.as_bytes().first() {
-            None => Err((0, "a blank line".to_owned())),
-            Some(b'#') => self.open_metrics_comment(line),
-            Some(_) => self.sample(line, 0).map(|sample| Some(Entry::Sample(sample))),
-        }
-    }
-
-    fn sample(&mut self, line: &'b str, start: usize) -> Result<Sample<'b>, Wrong> {
+    fn take_sample(&mut self, line: &'b str, start: usize) -> Result<(), Wrong> {
         if self.samples == self.limits.samples {
             return Err((start, format!("more than {} samples", self.limits.samples)));
         }
@@ -213,13 +237,13 @@ impl<'b> TextParser<'b> {
             return Err((start, "a sample without a metric's name".to_owned()));
         }
         let number = match self.kind {
-            MetricType::Histogram | MetricType::GaugeHistogram => Some("le"),
-            MetricType::Summary => Some("quantile"),
-            _ => None,
+            MetricType::Histogram | MetricType::GaugeHistogram => Number::Le,
+            MetricType::Summary => Number::Quantile,
+            _ => Number::None,
         };
-        let number = number.filter(|_| name.starts_with(&*self.family));
+        let number = if name.starts_with(&*self.family) { number } else { Number::None };
         let key = &bytes[start..key_end];
-        let labels = LabelPairs(Inner::Text { rest: inside, number });
+        let labels = LabelPairs::text(inside, number);
 
         at = self.gap(bytes, at, "the value")?;
         let end = word_end(bytes, at);
@@ -230,7 +254,8 @@ impl<'b> TextParser<'b> {
         } else {
             (Self::text_tail(line, end)?, None)
         };
-        Ok(Sample { key, name, labels, value, at_ms, start_ms: 0, exemplar })
+        self.sample = Sample { key, name, labels, value, at_ms, start_ms: 0, exemplar };
+        Ok(())
     }
 
     fn not_in_a_name(&self, line: &str, at: usize) -> String {
@@ -294,7 +319,7 @@ impl<'b> TextParser<'b> {
         }
         let from = at + 4;
         let (end, _) = self.labels(line, from, true)?;
-        let labels = LabelPairs(Inner::Text { rest: &line[from..end], number: None });
+        let labels = LabelPairs::text(&line[from..end], Number::None);
         at = self.gap(bytes, end + 1, "the exemplar's value")?;
         let end = word_end(bytes, at);
         let value = parse_float(&bytes[at..end])

@@ -35,6 +35,11 @@ impl<'a> Reader<'a> {
         Self { bytes, start, at: 0 }
     }
 
+    /// What is left.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        &self.bytes[self.at..]
+    }
+
     /// Where the next byte is in the whole body.
     pub(crate) fn place(&self) -> usize {
         self.start + self.at

@@ -252,7 +252,7 @@ impl Family {
 
 /// Labels in one order, without some; unlike for unlike ones.
 fn key(sample: &Sample<'_>, without: &[&str]) -> String {
-    let mut pairs: Vec<_> = sample.labels.clone().filter(|(name, _)| !without.contains(&&**name)).collect();
+    let mut pairs: Vec<_> = sample.labels.filter(|(name, _)| !without.contains(&&**name)).collect();
     pairs.sort();
     pairs.iter().map(|(name, value)| format!("{name:?}={value:?},")).collect()
 }

@@ -81,3 +81,24 @@ fn the_text_format_of_prometheus_common() {
         assert!(got.samples > 2, "{file}: {got:?}");
     }
 }
+
+/// The same that `cargo xtask conformance openmetrics` runs.
+#[test]
+fn the_cases_of_open_metrics() {
+    let Some(dir) = shared("openmetrics/testdata/parsers") else { return };
+    let (mut seen, mut wrong) = (0, Vec::new());
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let said = std::fs::read_to_string(path.join("test.json")).unwrap();
+        let said: String = said.split_whitespace().collect();
+        let expected = said.contains("\"shouldParse\":true");
+        assert!(expected || said.contains("\"shouldParse\":false"), "{said}");
+        let body = std::fs::read(path.join("metrics")).unwrap();
+        let got = check(Format::OpenMetrics, &body, Limits::default());
+        if got.is_ok() != expected {
+            wrong.push(format!("{}: {got:?}", path.display()));
+        }
+        seen += 1;
+    }
+    assert!(seen > 100 && wrong.is_empty(), "{seen} cases, {} wrong\n{}", wrong.len(), wrong.join("\n"));
+}

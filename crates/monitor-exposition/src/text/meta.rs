@@ -34,11 +34,8 @@ impl<'b> TextParser<'b> {
         if help {
             return Ok(Some(Entry::Help { family, text: unescape(rest) }));
         }
-        let kind = rest.trim_end_matches(blank).to_ascii_lowercase();
-        let kind = match kind.as_str() {
-            "counter" | "gauge" | "histogram" | "summary" | "untyped" => MetricType::from_name(&kind),
-            _ => None,
-        };
+        let word = rest.trim_end_matches(blank);
+        let kind = TEXT_TYPES.iter().find(|(name, _)| word.eq_ignore_ascii_case(name)).map(|(_, kind)| *kind);
         let kind = kind.ok_or_else(|| (at, format!("`{}` is not a metric's type", cut(rest))))?;
         Ok(Some(self.typed(family, kind)))
     }
@@ -127,6 +124,15 @@ impl<'b> TextParser<'b> {
         }
     }
 }
+
+/// The types that the text format knows.
+const TEXT_TYPES: [(&str, MetricType); 5] = [
+    ("counter", MetricType::Counter),
+    ("gauge", MetricType::Gauge),
+    ("histogram", MetricType::Histogram),
+    ("summary", MetricType::Summary),
+    ("untyped", MetricType::Unknown),
+];
 
 /// `escaped-string` of the ABNF: no bare double quote, no backslash at the end.
 fn help_text(text: &str) -> Result<(), Wrong> {

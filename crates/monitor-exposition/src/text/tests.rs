@@ -7,10 +7,10 @@ fn read(format: Format, body: &str) -> Result<Vec<String>, ParseError> {
         out.push(match entry {
             Entry::Sample(s) => {
                 let exemplar = s.exemplar.as_ref().map(|e| {
-                    let labels: Vec<String> = e.labels.clone().map(|(n, v)| format!("{n}={v:?}")).collect();
+                    let labels: Vec<String> = e.labels.map(|(n, v)| format!("{n}={v:?}")).collect();
                     format!(" # [{}] {} {:?}", labels.join(" "), e.value, e.at_ms)
                 });
-                let labels: Vec<String> = s.labels.clone().map(|(n, v)| format!("{n}={v:?}")).collect();
+                let labels: Vec<String> = s.labels.map(|(n, v)| format!("{n}={v:?}")).collect();
                 let (name, value, at) = (&s.name, s.value, s.at_ms);
                 format!("{name} [{}] {value} {at:?}{}", labels.join(" "), exemplar.unwrap_or_default())
             }
