@@ -1,8 +1,13 @@
+//! What promises to ask for no memory is counted, in a program of its own whose
+//! allocator counts; `exposition.rs` does it for what targets serve.
+//!
 //! Once a worker's memory is warm, the WAF asks for none to inspect a benign GET:
 //! counted, in a program of its own whose allocator counts. (It is here and not
 //! beside the engine because a pure crate does not stand on `sys`.)
 
 #![allow(clippy::print_stderr)] // What is skipped is said.
+
+mod exposition;
 
 use edge_http::{RequestHead, Version};
 use std::net::IpAddr;
