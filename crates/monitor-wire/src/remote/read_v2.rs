@@ -1,0 +1,199 @@
+//! `io.prometheus.write.v2.Request` (Remote-Write 2.0, "Protobuf message").
+
+use super::histogram::read_histogram;
+use super::labels::Raw;
+use super::{RawLabels, RemoteExemplar, RemoteMetadata, RemoteSink, metric_type};
+use crate::WireError;
+use crate::proto::{Reader, Value};
+use monitor_model::MetricType;
+
+/// The texts of a message, which labels refer to.
+#[derive(Clone, Debug, Default)]
+pub struct Symbols<'a>(Vec<&'a [u8]>);
+
+impl<'a> Symbols<'a> {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// A symbol, where there is such a one and it is UTF-8.
+    pub fn text(&self, reference: u64) -> Option<&'a str> {
+        let bytes = self.0.get(usize::try_from(reference).ok()?)?;
+        std::str::from_utf8(bytes).ok()
+    }
+
+    /// The symbols that packed references name; for one that is not there the
+    /// rest of the references.
+    pub(super) fn referenced(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        let mut reader = Reader::new(bytes, "labels_refs");
+        std::iter::from_fn(move || {
+            if reader.is_done() {
+                return None;
+            }
+            let rest = &bytes[reader.position()..];
+            let symbol =
+                reader.varint().ok().and_then(|reference| self.0.get(usize::try_from(reference).ok()?));
+            match symbol {
+                Some(symbol) => Some(*symbol),
+                None => {
+                    // Never a key that another series could have.
+                    reader = Reader::new(&[], "labels_refs");
+                    Some(rest)
+                }
+            }
+        })
+    }
+}
+
+/// Reads a 2.0 message, decompressed.
+pub fn read_v2(body: &[u8], sink: &mut impl RemoteSink) -> Result<(), WireError> {
+    // Symbols may come behind the series that refer to them.
+    let mut reader = Reader::new(body, "request");
+    let mut symbols = Vec::new();
+    while let Some((number, value)) = reader.next()? {
+        match number {
+            4 => symbols.push(reader.message(value)?),
+            // Fields 1 to 3 are reserved so that a 1.0 message is told apart.
+            1..=3 => {
+                return Err(reader.wrong(
+                    "field of a 1.0 message in a 2.0 one; hint: the sender's `Content-Type` and body disagree",
+                ));
+            }
+            _ => {}
+        }
+    }
+    // "The first element of the symbols table MUST be an empty string."
+    if symbols.first().is_some_and(|first| !first.is_empty()) {
+        return Err(reader.wrong("the first symbol is not empty"));
+    }
+    let symbols = Symbols(symbols);
+    let mut reader = Reader::new(body, "request");
+    while let Some((number, value)) = reader.next()? {
+        if number == 5 {
+            series(&reader.inside(reader.message(value)?, "timeseries"), &symbols, sink)?;
+        }
+    }
+    Ok(())
+}
+
+/// `TimeSeries`: labels_refs = 1, samples = 2, histograms = 3, exemplars = 4,
+/// metadata = 5, and in release candidates created_timestamp = 6.
+fn series(message: &Reader<'_>, symbols: &Symbols<'_>, sink: &mut impl RemoteSink) -> Result<(), WireError> {
+    let mut reader = message.clone();
+    let mut labels: &[u8] = &[];
+    let mut unpacked = Vec::new();
+    let mut created_ms = 0;
+    while let Some((number, value)) = reader.next()? {
+        match (number, value) {
+            (1, Value::Bytes(packed)) if labels.is_empty() && unpacked.is_empty() => labels = packed,
+            // One by one, or in several packs: allowed, and written by nobody.
+            (1, Value::Bytes(packed)) => {
+                unpacked.extend_from_slice(std::mem::take(&mut labels));
+                unpacked.extend_from_slice(packed);
+            }
+            (1, Value::Varint(reference)) => {
+                unpacked.extend_from_slice(std::mem::take(&mut labels));
+                crate::proto::Writer(&mut unpacked).varint(reference);
+            }
+            (6, _) => created_ms = reader.signed(value)?,
+            _ => {}
+        }
+    }
+    let labels = if unpacked.is_empty() { labels } else { &unpacked };
+    if !sink.series(&RawLabels(Raw::References(labels, symbols))) {
+        return Ok(());
+    }
+    let mut reader = message.clone();
+    while let Some((number, value)) = reader.next()? {
+        match number {
+            2 => {
+                let inner = reader.inside(reader.message(value)?, "timeseries.samples");
+                sample(inner, created_ms, sink)?;
+            }
+            3 => {
+                let read = read_histogram(reader.inside(reader.message(value)?, "timeseries.histograms"))?;
+                let start_ms = if read.start_ms == 0 { created_ms } else { read.start_ms };
+                match read.value {
+                    Ok(value) => sink.histogram(read.at_ms, value, start_ms),
+                    Err(why) => sink.refused_histogram(read.at_ms, &why),
+                }
+            }
+            4 => {
+                let inner = reader.inside(reader.message(value)?, "timeseries.exemplars");
+                exemplar(inner, symbols, sink)?;
+            }
+            5 => {
+                let inner = reader.inside(reader.message(value)?, "timeseries.metadata");
+                metadata(inner, symbols, sink)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// `Sample`: value = 1, timestamp = 2, start_timestamp = 3.
+#[inline]
+fn sample(mut reader: Reader<'_>, created_ms: i64, sink: &mut impl RemoteSink) -> Result<(), WireError> {
+    let (mut value, mut at_ms, mut start_ms) = (0.0, 0, created_ms);
+    while let Some((number, field)) = reader.next()? {
+        match number {
+            1 => value = reader.double(field)?,
+            2 => at_ms = reader.signed(field)?,
+            3 => start_ms = reader.signed(field)?,
+            _ => {}
+        }
+    }
+    sink.sample(at_ms, value, start_ms);
+    Ok(())
+}
+
+/// `Exemplar`: labels_refs = 1, value = 2, timestamp = 3.
+fn exemplar(
+    mut reader: Reader<'_>,
+    symbols: &Symbols<'_>,
+    sink: &mut impl RemoteSink,
+) -> Result<(), WireError> {
+    let (mut labels, mut value, mut at_ms): (&[u8], _, _) = (&[], 0.0, 0);
+    while let Some((number, field)) = reader.next()? {
+        match number {
+            1 => labels = reader.message(field)?,
+            2 => value = reader.double(field)?,
+            3 => at_ms = reader.signed(field)?,
+            _ => {}
+        }
+    }
+    sink.exemplar(RemoteExemplar { labels: RawLabels(Raw::References(labels, symbols)), value, at_ms });
+    Ok(())
+}
+
+/// `Metadata`: type = 1, help_ref = 3, unit_ref = 4.
+fn metadata(
+    mut reader: Reader<'_>,
+    symbols: &Symbols<'_>,
+    sink: &mut impl RemoteSink,
+) -> Result<(), WireError> {
+    let (mut kind, mut help, mut unit) = (MetricType::Unknown, 0, 0);
+    while let Some((number, field)) = reader.next()? {
+        match number {
+            1 => kind = metric_type(reader.unsigned(field)?),
+            3 => help = reader.unsigned(field)?,
+            4 => unit = reader.unsigned(field)?,
+            _ => {}
+        }
+    }
+    let text = |reference| match reference {
+        0 => Ok(""),
+        other => symbols
+            .text(other)
+            .ok_or_else(|| reader.wrong(format!("symbol `{other}` is missing or not UTF-8"))),
+    };
+    sink.series_metadata(RemoteMetadata { kind, unit: text(unit)?, help: text(help)? });
+    Ok(())
+}
