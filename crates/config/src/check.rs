@@ -2,6 +2,7 @@
 //! contradict one another, things that have no effect.
 
 mod machines;
+pub(crate) mod monitor;
 mod ports;
 mod routes;
 mod waf;
@@ -26,6 +27,7 @@ pub(crate) fn across(file: &Sections, cx: &mut Context) {
     site(file, cx);
     pools(file, cx);
     alerts(file, cx);
+    monitor::check(file, cx);
     waf::check(file, cx);
     firewall(file, cx);
     monitor(file, cx);

@@ -125,6 +125,39 @@ pub const RETENTION_SIZE: Bytes = Bytes(4 << 30);
 /// Between two scrapes: the page is live.
 pub const SCRAPE_INTERVAL: Millis = Millis(5_000);
 
+/// Rollups of five minutes: half a year.
+pub const RETENTION_5M: Millis = Millis(180 * 86_400_000);
+/// Rollups of an hour: three years.
+pub const RETENTION_1H: Millis = Millis(1_095 * 86_400_000);
+/// What a loss of power may cost.
+pub const STORE_SYNC: Millis = Millis(1_000);
+/// How late a sample may come.
+pub const OUT_OF_ORDER: Millis = Millis(300_000);
+/// Series in memory: below 2 KB each, so 2 GB.
+pub const MAX_SERIES: u32 = 1_000_000;
+/// What one scrape may bring.
+pub const SCRAPE_BODY: Bytes = Bytes(64 << 20);
+/// Of samples; node_exporter shows some 2,000.
+pub const SCRAPE_SAMPLES: u32 = 100_000;
+/// Of labels of a series.
+pub const SCRAPE_LABELS: u32 = 64;
+/// Of bytes of a label's value.
+pub const SCRAPE_LABEL_VALUE: u32 = 4_096;
+/// Lines of access logs are kept for two weeks, as logrotate's usual setting has it.
+pub const LOG_RETENTION: Millis = Millis(14 * 86_400_000);
+/// The archive's greatest size.
+pub const LOG_SIZE: Bytes = Bytes(2 << 30);
+/// What waits on disk for a far end that is away.
+pub const REMOTE_QUEUE: Bytes = Bytes(1 << 30);
+/// Requests under way at once to one far end.
+pub const REMOTE_SHARDS: u32 = 8;
+/// Between two calls of an outside checker.
+pub const DEAD_MAN_EVERY: Millis = Millis(60_000);
+/// Between two tries of a probe.
+pub const PROBE_EVERY: Millis = Millis(30_000);
+/// What takes longer has failed.
+pub const PROBE_TIMEOUT: Millis = Millis(10_000);
+
 /// A firing group is told again after this, as Alertmanager does.
 pub const REPEAT: Millis = Millis(4 * 3_600_000);
 

@@ -32,12 +32,13 @@ mod syntax;
 mod templates;
 pub mod values;
 
+pub use check::monitor::LOG_FIELDS;
 pub use diagnostic::{Code, Diagnostic, Severity};
-pub use keys::alert::{Alert, Receiver};
+pub use keys::alert::{Alert, Email, Receiver};
 pub use keys::database::{Database, DatabaseSource, Durability};
 pub use keys::firewall::{Allow, Firewall, Protocol};
 pub use keys::machine::{Machine, Part};
-pub use keys::monitor::{LogFormat, Monitor};
+pub use keys::monitor::{LogFormat, Monitor, Probe, RemoteWrite};
 pub use keys::pool::{Balance, Pool, PoolSource, Server};
 pub use keys::route::{Action, LimitPer, Route};
 pub use keys::site::{ListenAddress, PlainHttp, Site, Tls};
@@ -78,6 +79,8 @@ pub struct Config {
     pub databases: Vec<Named<Database>>,
     /// `[monitor]`.
     pub monitor: Spanned<Monitor>,
+    /// `[probe.NAME]`, in the order of the file.
+    pub probes: Vec<Named<Probe>>,
     /// `[alert.NAME]`, in the order of the file.
     pub alerts: Vec<Named<Alert>>,
     /// `[receiver.NAME]`, in the order of the file.
@@ -147,6 +150,7 @@ fn read(source: &Source, cx: &mut Context) -> Option<Config> {
         },
         databases: sections.databases,
         monitor: sections.monitor?,
+        probes: sections.probes,
         alerts: sections.alerts,
         receivers: sections.receivers,
         machines: sections.machines,

@@ -39,6 +39,7 @@ pub const SECTIONS: &[Section] = &[
     Section { key: "waf", form: Form::Single, doc: waf::Waf::DOC },
     Section { key: "database", form: Form::Named, doc: database::DatabaseKeys::DOC },
     Section { key: "monitor", form: Form::Single, doc: monitor::Monitor::DOC },
+    Section { key: "probe", form: Form::Named, doc: monitor::Probe::DOC },
     Section { key: "alert", form: Form::Named, doc: alert::Alert::DOC },
     Section { key: "receiver", form: Form::Named, doc: alert::Receiver::DOC },
     Section { key: "machine", form: Form::Named, doc: machine::Machine::DOC },
@@ -70,6 +71,7 @@ pub(crate) struct Sections {
     pub(crate) waf: Option<Option<Spanned<waf::Waf>>>,
     pub(crate) databases: Vec<Named<database::Database>>,
     pub(crate) monitor: Option<Spanned<monitor::Monitor>>,
+    pub(crate) probes: Vec<Named<monitor::Probe>>,
     pub(crate) alerts: Vec<Named<alert::Alert>>,
     pub(crate) receivers: Vec<Named<alert::Receiver>>,
     pub(crate) machines: Vec<Named<machine::Machine>>,
@@ -116,6 +118,8 @@ impl Sections {
         let waf = root.contains_key("waf").then(|| single(root, "waf", cx));
         let databases = named(root, "database", &mut names, cx, database::Database::read);
         let monitor = single(root, "monitor", cx);
+        let probes =
+            named(root, "probe", &mut names, cx, |_, table, cx| monitor::Probe::read_table(table, cx));
         let alerts = named(root, "alert", &mut names, cx, |_, table, cx| alert::Alert::read_table(table, cx));
         let receivers =
             named(root, "receiver", &mut names, cx, |_, table, cx| alert::Receiver::read_table(table, cx));
@@ -129,6 +133,7 @@ impl Sections {
             waf,
             databases,
             monitor,
+            probes,
             alerts,
             receivers,
             machines,

@@ -32,7 +32,17 @@ fn companions(section: &str, key: &str) -> (&'static [&'static str], &'static st
         ("alert", _) => {
             (&["expr = \"up == 0\""], "[[route]]\nfiles = \".\"\n[receiver.ops]\nwebhook = { env = \"U\" }\n")
         }
+        ("probe", "http" | "tcp" | "tls" | "icmp") => (&[], ROUTE),
+        ("probe", "dns") => (&["server = \"9.9.9.9:53\""], ROUTE),
+        ("probe", "postgres") => (&[], ROUTE),
+        ("probe", "server" | "record") => (&["dns = \"x.example\"", "server = \"9.9.9.9:53\""], ROUTE),
+        ("probe", "user" | "password") => {
+            (&["postgres = \"10.0.0.9:5432\"", "user = \"u\"", "password = { env = \"P\" }"], ROUTE)
+        }
+        ("probe", "timeout") => (&["http = \"https://x.example/\"", "every = \"1h\""], ROUTE),
+        ("probe", _) => (&["http = \"https://x.example/\""], ROUTE),
         ("receiver", "webhook") => (&[], ROUTE),
+        ("receiver", "pagerduty_url") => (&["pagerduty = { env = \"K\" }"], ROUTE),
         ("receiver", _) => (&["webhook = { env = \"U\" }"], ROUTE),
         ("machine", _) => (&["address = \"10.0.0.2\"", "runs = [\"edge\", \"monitor\"]"], ROUTE),
         _ => (&[], ROUTE),

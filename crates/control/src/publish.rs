@@ -18,7 +18,7 @@ fn parts(paths: &Paths, revision: &Revision<Site>) -> serde_json::Result<Vec<(&'
     }
     let site = &revision.site;
     let mut parts = vec![("edge", part(revision, &site.edge)?), ("monitor", part(revision, &site.monitor)?)];
-    let agent = site::Agent { control: Some(paths.socket("control")), ..site::Agent::default() };
+    let agent = site::Agent { control: Some(paths.socket("control")), ..site.agent.clone() };
     parts.push(("agent", part(revision, &agent)?));
     if let Some(databases) = &site.databases {
         parts.push(("database", part(revision, databases)?));

@@ -60,6 +60,9 @@ pub struct Site {
     pub databases: Option<Databases>,
     /// What the monitor gets.
     pub monitor: Monitor,
+    /// What the agent gets, the socket of `control` aside.
+    #[serde(default)]
+    pub agent: Agent,
     /// What the supervisor keeps running, in order of starting.
     pub processes: Vec<ProcessSpec>,
 }

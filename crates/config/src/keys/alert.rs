@@ -6,7 +6,7 @@ use crate::diagnostic::{Code, quote};
 use crate::keys::monitor::Url;
 use crate::read::{Context, Node, Text, Value, Wrong};
 use crate::values::{Name, OneOrMore, Pairs, SecretSource, read_text, text_value};
-use base::Millis;
+use base::{Address, Millis};
 
 table! {
     /// An alert: an expression of PromQL, each series of whose result is told while it lasts. The name of a
@@ -43,16 +43,74 @@ table! {
 }
 
 table! {
-    /// Who is told of alerts: a URL that gets Alertmanager's webhook JSON by POST.
+    /// Who is told of alerts, in one or several ways.
     pub struct Receiver: "[receiver.NAME]";
 
-    /// The URL. One that carries a token comes from `{ env = … }` or `{ file = … }`.
-    required webhook: UrlOrSecret;
-    why "always"; example r#"webhook = { env = "ALERT_URL" }"#;
+    /// A URL that gets Alertmanager's webhook JSON by POST. One that carries a token comes from `{ env = … }`
+    /// or `{ file = … }`.
+    optional webhook: UrlOrSecret;
+    why "a program of yours is told"; example r#"webhook = { env = "ALERT_URL" }"#;
+
+    /// Mail.
+    optional email: Email;
+    why "somebody reads mail"; example r#"email = { to = "ops@shop.example", from = "bastide@shop.example", server = "smtp.shop.example:587" }"#;
+
+    /// The URL of a Slack-compatible incoming webhook (Slack, Mattermost, Rocket.Chat).
+    optional slack: UrlOrSecret;
+    why "the team has a channel"; example r#"slack = { env = "SLACK_URL" }"#;
+
+    /// The integration key of PagerDuty's Events API v2, or of what is compatible with it.
+    optional pagerduty: SecretSource;
+    why "somebody is on call"; example r#"pagerduty = { env = "PAGERDUTY_KEY" }"#;
+
+    /// Where PagerDuty's events go. Absent: PagerDuty itself.
+    optional pagerduty_url: Url;
+    why "another service takes PagerDuty's events"; example r#"pagerduty_url = "https://events.eu.pagerduty.com/v2/enqueue""#;
+
+    /// The URL of a topic of an ntfy server.
+    optional ntfy: UrlOrSecret;
+    why "a phone is told"; example r#"ntfy = "https://ntfy.sh/shop-alerts""#;
+
+    /// The URL of an Alertmanager (API v2), which then groups, silences and tells by itself.
+    optional alertmanager: UrlOrSecret;
+    why "one Alertmanager serves several sites"; example r#"alertmanager = "http://alertmanager.lan:9093""#;
+
+    /// Whether the end of an alert is told, too.
+    default resolved: bool = true;
+    why "the end interests nobody there"; example "resolved = false";
 
     /// What still fires is told again after this.
     default repeat: Millis = defaults::REPEAT, in Millis(60_000)..=Millis(30 * 86_400_000);
     why "the receiver forgets, or reminds by itself"; example r#"repeat = "24h""#;
+}
+
+table! {
+    /// Mail to somebody.
+    pub struct Email: "email";
+
+    /// To whom; several addresses stand in a list.
+    required to: OneOrMore<String>;
+    why "always"; example r#"email = { to = ["ops@shop.example", "boss@shop.example"], from = "bastide@shop.example", server = "smtp.shop.example:587" }"#;
+
+    /// From whom.
+    required from: String;
+    why "always"; example r#"email = { to = "ops@shop.example", from = "bastide@shop.example", server = "smtp.shop.example:587" }"#;
+
+    /// The mail server. At port 465 TLS is spoken at once, elsewhere after STARTTLS.
+    required server: Address;
+    why "always"; example r#"email = { to = "ops@shop.example", from = "bastide@shop.example", server = "smtp.shop.example:587" }"#;
+
+    /// Whether mail goes out unencrypted where the server offers no TLS. Never with a password.
+    default plain: bool = false;
+    why "the mail server runs on this machine"; example r#"email = { to = "ops@shop.example", from = "bastide@shop.example", server = "127.0.0.1:25", plain = true }"#;
+
+    /// Who logs in.
+    optional user: String;
+    why "the server asks for a login"; example r#"email = { to = "ops@shop.example", from = "bastide@shop.example", server = "smtp.shop.example:587", user = "bastide", password = { env = "SMTP_PASSWORD" } }"#;
+
+    /// The password.
+    optional password: SecretSource;
+    why "the server asks for a login"; example r#"email = { to = "ops@shop.example", from = "bastide@shop.example", server = "smtp.shop.example:587", user = "bastide", password = { env = "SMTP_PASSWORD" } }"#;
 }
 
 text_value!(LabelName);
@@ -115,7 +173,8 @@ impl Value for UrlOrSecret {
         let url = match Url::parse(text) {
             Ok(_) => read_text(text, node.span, cx),
             Err(_) => {
-                cx.error(Code::BadValue, node.span, "`webhook` is not a URL without a login")
+                let message = format!("{} is not a URL without a login", cx.key_name());
+                cx.error(Code::BadValue, node.span, message)
                     .hint("write `https://host/path`, or `{ env = \"NAME\" }` where it carries a token");
                 None
             }

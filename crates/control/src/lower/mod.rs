@@ -8,6 +8,7 @@ mod monitor;
 pub(crate) mod processes;
 mod waf;
 mod waf_files;
+mod watching;
 
 use crate::book::Book;
 use crate::compile::{Compiled, Facts, Refusal};
@@ -41,8 +42,9 @@ impl Lowering<'_> {
             return Ok(None);
         };
         let firewall = self.firewall(&edge, &databases);
+        let agent = self.agent(&databases);
         let databases = (!databases.databases.is_empty()).then_some(databases);
-        let site = Site { name: self.config.name(), edge, databases, monitor, processes };
+        let site = Site { name: self.config.name(), edge, databases, monitor, agent, processes };
         Ok(Some(Compiled { site, warnings: Vec::new(), firewall }))
     }
 

@@ -2,10 +2,10 @@
 //! alerts without another line.
 
 use super::edge::url;
+use super::watching::log_format;
 use super::{Lowering, in_run, in_state};
-use base::{Address, Millis, Secret};
-use config::keys::alert::UrlOrSecret;
-use config::{Code, LogFormat, PoolSource};
+use base::{Address, Millis};
+use config::{Code, PoolSource};
 use monitor_alert::ready_made::{self, DatabaseFacts, Facts};
 use monitor_alert::settings::{Alert, Receiver, Settings};
 use role::Fault;
@@ -27,10 +27,15 @@ impl Lowering<'_> {
         let targets = self.targets(edge);
         let logs = self.logs();
         let alert = self.alerts(databases);
+        let mut watched = Monitor::default();
+        self.watching(&mut watched);
         let (Some(edge), Some(databases), Some(targets), Some(alert)) = (edge, databases, targets, alert)
         else {
             return Ok(None);
         };
+        if self.failed() {
+            return Ok(None);
+        }
         let monitor = &self.config.monitor;
         Ok(Some(Monitor {
             listen: vec![listen],
@@ -41,7 +46,7 @@ impl Lowering<'_> {
             retention: monitor.retention.value,
             retention_bytes: monitor.retention_size.value,
             line: self.line(edge, databases, listen),
-            ..Monitor::default()
+            ..watched
         }))
     }
 
@@ -95,10 +100,7 @@ impl Lowering<'_> {
             logs.push(Log {
                 name: log.name.as_ref().map_or(file_name, |name| name.value.0.clone()),
                 path,
-                format: match log.format.value {
-                    LogFormat::Combined => site::LogFormat::Combined,
-                    LogFormat::Bastide => site::LogFormat::Bastide,
-                },
+                format: log_format(&log.value),
             });
         }
         logs
@@ -174,23 +176,7 @@ impl Lowering<'_> {
     }
 
     fn receiver(&mut self, receiver: &config::Named<config::Receiver>) -> Option<Receiver> {
-        let webhook = match &receiver.webhook.value {
-            UrlOrSecret::Url(url) => Secret::new(url.0.clone()),
-            UrlOrSecret::Secret(source) => {
-                let secret = self.secret(source, receiver.webhook.span)?;
-                let known = ["http://", "https://"].iter().any(|scheme| secret.reveal().starts_with(scheme));
-                if !known {
-                    self.error(
-                        Code::BadValue,
-                        receiver.webhook.span,
-                        "the secret is not a URL",
-                        "it begins with `http://` or `https://`",
-                    );
-                    return None;
-                }
-                secret
-            }
-        };
+        let webhook = self.url_or_secret(receiver.webhook.as_ref()?)?;
         Some(Receiver { name: receiver.name.value.0.clone(), webhook, repeat: receiver.repeat.value })
     }
 

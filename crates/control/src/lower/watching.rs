@@ -1,0 +1,236 @@
+//! What `[monitor]` and `[probe.NAME]` say beside targets and alerts: Prometheus'
+//! and Alertmanager's files, where samples are sent on to, probes, limits.
+
+use super::Lowering;
+use base::Secret;
+use config::keys::alert::UrlOrSecret;
+use config::{Code, FilePath, LogFormat, Named, Span, Spanned};
+use site::monitor::{
+    DeadMan, LogArchive, Login, NamedText, Probe, ProbeKind, RemoteWrite, ScrapeLimits, Store,
+};
+use std::path::Path;
+
+/// What is tried by default may take this long.
+const PROBE_TIMEOUT: base::Millis = config::defaults::PROBE_TIMEOUT;
+
+impl Lowering<'_> {
+    /// All that is not a target, a log or an alert.
+    pub(super) fn watching(&mut self, into: &mut site::Monitor) {
+        let keys = self.config.monitor.value.clone();
+        into.store = Store {
+            retention_5m: keys.retention_5m.value,
+            retention_1h: keys.retention_1h.value,
+            sync: keys.sync.value,
+            out_of_order: keys.out_of_order.value,
+            max_series: keys.max_series.value as usize,
+        };
+        into.limits = ScrapeLimits {
+            body: keys.limits.body.value,
+            samples: keys.limits.samples.value as usize,
+            labels: keys.limits.labels.value as usize,
+            label_value: keys.limits.label_value.value as usize,
+        };
+        into.receive = keys.receive.value;
+        into.admin_api = keys.admin_api.value;
+        into.external_labels = keys
+            .external_labels
+            .iter()
+            .map(|(name, value)| (name.value.0.clone(), value.value.clone()))
+            .collect();
+        into.external_labels.sort();
+        into.external_url = keys.external_url.as_ref().map(|url| url.value.0.clone());
+        into.scrape_files = self.texts(&keys.scrape_files, "the file of scrape configurations");
+        into.rule_files = self.texts(&keys.rules, "the rule file");
+        into.alertmanager = keys.alertmanager.as_ref().and_then(|path| {
+            let full = self.inputs.resolve(&path.value.0);
+            self.named_text(&full, path.span, "Alertmanager's file")
+        });
+        into.remote_write = keys.remote_write.iter().filter_map(|far| self.far_end(far)).collect();
+        into.log_archive = LogArchive { retention: keys.log_retention.value, bytes: keys.log_size.value };
+        into.dead_man = keys.dead_man.as_ref().and_then(|dead_man| {
+            let url = self.url_or_secret(&dead_man.url)?;
+            Some(DeadMan { url, every: dead_man.every.value })
+        });
+        into.probes = self.config.probes.iter().filter_map(|probe| self.probe(probe)).collect();
+    }
+
+    /// What the agent reads besides its host: each member of each database, with the
+    /// router's own login, which may see statistics and nothing else.
+    pub(super) fn agent(&self, databases: &site::Databases) -> site::Agent {
+        let members = databases.databases.iter().flat_map(|database| {
+            database.members.iter().map(|member| site::AgentPostgres {
+                name: member.name.clone(),
+                address: member.address.clone(),
+                user: database.monitor.name.clone(),
+                password: database.monitor.password.clone(),
+                database: database.monitor.database.clone(),
+            })
+        });
+        site::Agent {
+            control: None,
+            textfiles: self.config.monitor.textfiles.as_ref().map(|path| self.inputs.resolve(&path.value.0)),
+            postgres: members.collect(),
+        }
+    }
+
+    /// The texts of files and patterns.
+    fn texts(&mut self, wanted: &[Spanned<FilePath>], what: &str) -> Vec<NamedText> {
+        let mut texts: Vec<NamedText> = Vec::new();
+        for path in wanted {
+            let full = self.inputs.resolve(&path.value.0);
+            let is_pattern = path.value.0.to_string_lossy().contains(['*', '?', '[']);
+            let found = if is_pattern { self.inputs.glob(&full) } else { vec![full.clone()] };
+            if found.is_empty() {
+                let hint =
+                    "paths are relative to the folder of this file; `*` stands for any part of a file's name";
+                self.error(Code::File, path.span, format!("no file is `{}`", full.display()), hint);
+            }
+            for file in found {
+                let Some(text) = self.named_text(&file, path.span, what) else { continue };
+                if texts.iter().any(|known| known.name == text.name) {
+                    let message = format!("{what} `{}` is read twice", text.name);
+                    self.error(Code::Duplicate, path.span, message, "name it once");
+                    continue;
+                }
+                texts.push(text);
+            }
+        }
+        texts
+    }
+
+    fn named_text(&mut self, file: &Path, span: Span, what: &str) -> Option<NamedText> {
+        match self.inputs.text_of(file) {
+            Ok(text) => {
+                let name = file.strip_prefix(self.inputs.folder()).unwrap_or(file).display().to_string();
+                let folder = file.parent().unwrap_or(Path::new("/")).to_owned();
+                Some(NamedText { name, folder, text: Secret::new(text) })
+            }
+            Err(why) => {
+                let message = format!("{what} `{}` cannot be read: {why}", file.display());
+                self.error(Code::File, span, message, "paths are relative to the folder of this file");
+                None
+            }
+        }
+    }
+
+    fn far_end(&mut self, far: &Spanned<config::RemoteWrite>) -> Option<RemoteWrite> {
+        let login = match (&far.user, &far.password, &far.token) {
+            (Some(user), Some(password), _) => Some(Login::Basic {
+                user: user.value.clone(),
+                password: self.secret(&password.value, password.span)?,
+            }),
+            (_, _, Some(token)) => Some(Login::Bearer(self.secret(&token.value, token.span)?)),
+            _ => None,
+        };
+        let ca = match &far.ca {
+            Some(path) => Some(self.text_of(path, "the certificate authority")?),
+            None => None,
+        };
+        for selector in far.only.iter() {
+            if let Err(why) = monitor_promql::parse_selector(&selector.value) {
+                let message = format!("the selector does not parse: {why}");
+                self.error(Code::Expression, selector.span, message, "write it as `{__name__=~\"site:.*\"}`");
+            }
+        }
+        let url = far.url.value.0.clone();
+        let host = url.split("://").nth(1).and_then(|rest| rest.split(['/', ':', '?']).next());
+        Some(RemoteWrite {
+            name: far
+                .name
+                .as_ref()
+                .map_or_else(|| host.unwrap_or("remote").to_owned(), |n| n.value.0.clone()),
+            url,
+            version_2: far.version.value == 2,
+            login,
+            ca,
+            queue: far.queue.value,
+            shards: far.shards.value as usize,
+            only: far.only.iter().map(|selector| selector.value.clone()).collect(),
+        })
+    }
+
+    fn probe(&mut self, probe: &Named<config::Probe>) -> Option<Probe> {
+        let kind = if let Some(url) = &probe.http {
+            ProbeKind::Http {
+                url: url.value.0.clone(),
+                status: probe.status.iter().map(|status| status.value as u16).collect(),
+                body: probe.body.as_ref().map(|body| body.value.clone()),
+                insecure: probe.insecure.value,
+            }
+        } else if let Some(address) = probe.tcp.as_ref().or(probe.tls.as_ref()) {
+            ProbeKind::Tcp { address: address.value.to_string(), tls: probe.tls.is_some() }
+        } else if let (Some(name), Some(server)) = (&probe.dns, &probe.server) {
+            ProbeKind::Dns {
+                server: server.value.to_string(),
+                name: name.value.clone(),
+                record: probe.record.value.as_str().to_owned(),
+            }
+        } else if let Some(host) = &probe.icmp {
+            ProbeKind::Icmp { host: host.value.clone() }
+        } else {
+            let address = probe.postgres.as_ref()?;
+            let login = match (&probe.user, &probe.password) {
+                (Some(user), Some(password)) => {
+                    Some((user.value.clone(), self.secret(&password.value, password.span)?))
+                }
+                _ => None,
+            };
+            ProbeKind::Postgres {
+                address: address.value.to_string(),
+                login,
+                database: probe.database.value.clone(),
+            }
+        };
+        if let Some(body) = &probe.body
+            && let Err(why) = monitor_model::compile_anchored(&body.value)
+        {
+            let message = format!("{why}");
+            self.error(
+                Code::Expression,
+                body.span,
+                message,
+                "it is written as Rust's crate `regex` reads it",
+            );
+        }
+        let every = probe.every.value;
+        Some(Probe {
+            name: probe.name.value.0.clone(),
+            kind,
+            every,
+            timeout: probe.timeout.as_ref().map_or(PROBE_TIMEOUT.min(every), |timeout| timeout.value),
+            public: probe.public.value,
+        })
+    }
+
+    /// A URL that is written in the file or comes from elsewhere.
+    pub(super) fn url_or_secret(&mut self, source: &Spanned<UrlOrSecret>) -> Option<Secret> {
+        match &source.value {
+            UrlOrSecret::Url(url) => Some(Secret::new(url.0.clone())),
+            UrlOrSecret::Secret(secret) => {
+                let secret = self.secret(secret, source.span)?;
+                let known = ["http://", "https://"].iter().any(|scheme| secret.reveal().starts_with(scheme));
+                if !known {
+                    let hint = "it begins with `http://` or `https://`";
+                    self.error(Code::BadValue, source.span, "the secret is not a URL", hint);
+                    return None;
+                }
+                Some(secret)
+            }
+        }
+    }
+}
+
+/// How an access log's lines are written.
+pub(super) fn log_format(log: &config::keys::monitor::Log) -> site::LogFormat {
+    match (&log.pattern, log.format.value) {
+        (Some(pattern), _) => site::LogFormat::Pattern(pattern.value.clone()),
+        (None, LogFormat::Combined) => site::LogFormat::Combined,
+        (None, LogFormat::Bastide) => site::LogFormat::Bastide,
+        (None, LogFormat::Json) => {
+            let fields = log.fields.iter();
+            site::LogFormat::Json(
+                fields.map(|(name, field)| (name.value.0.clone(), field.value.clone())).collect(),
+            )
+        }
+    }
+}
