@@ -12,9 +12,9 @@ mod write;
 use monitor_model::histogram::HistogramError;
 use monitor_model::{Histogram, Metadata, MetricType};
 
-pub use labels::{BadLabels, RawLabels};
+pub use labels::{BadLabels, KeyHash, RawLabels};
 pub use read_v1::read_v1;
-pub use read_v2::{Symbols, read_v2};
+pub use read_v2::read_v2;
 pub use write::{Outgoing, OutgoingExemplar, OutgoingHistogram, OutgoingSample, write_v1, write_v2};
 
 /// Which message a body is.
@@ -65,10 +65,15 @@ impl Version {
     }
 
     /// Reads a message.
-    pub fn read(self, body: &[u8], sink: &mut impl RemoteSink) -> Result<(), crate::WireError> {
+    pub fn read(
+        self,
+        body: &[u8],
+        hash: &impl KeyHash,
+        sink: &mut impl RemoteSink,
+    ) -> Result<(), crate::WireError> {
         match self {
-            Self::V1 => read_v1(body, sink),
-            Self::V2 => read_v2(body, sink),
+            Self::V1 => read_v1(body, hash, sink),
+            Self::V2 => read_v2(body, hash, sink),
         }
     }
 }

@@ -1,20 +1,28 @@
 //! Labels as they lie in a message: compared as bytes, parsed when asked for.
 
-use super::Symbols;
+use super::read_v2::Symbols;
 use crate::WireError;
 use crate::proto::{Reader, Value};
 use monitor_model::{Labels, METRIC_NAME};
 
+/// A keyed hash of 128 bits: it names a series in a caller's cache, so its key
+/// must be one that senders do not know.
+pub trait KeyHash {
+    /// Hashes bytes.
+    fn hash(&self, bytes: &[u8]) -> u128;
+}
+
 /// The labels of a time series or an exemplar.
 #[derive(Clone, Copy, Debug)]
-pub struct RawLabels<'a>(pub(super) Raw<'a>);
+pub struct RawLabels<'a> {
+    pub(super) raw: Raw<'a>,
+    pub(super) key: Option<u128>,
+}
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Raw<'a> {
-    /// Fields `labels = 1` of a 1.0 series, one after another.
+    /// Fields of a 1.0 message, of which those with the number 1 are labels.
     Fields(&'a [u8]),
-    /// A whole 1.0 message, whose labels lie apart from one another.
-    Scattered(&'a [u8]),
     /// Packed `labels_refs` of 2.0.
     References(&'a [u8], &'a Symbols<'a>),
 }
@@ -44,16 +52,10 @@ pub enum BadLabels {
 }
 
 impl<'a> RawLabels<'a> {
-    /// The bytes that name the series, to be hashed part by part, each with its
-    /// length. Two series of the same version with the same parts have the same
-    /// labels; `None` where that cannot be promised.
-    pub fn parts(&self) -> Option<impl Iterator<Item = &'a [u8]>> {
-        let (one, references) = match self.0 {
-            Raw::Fields(bytes) => (Some(bytes), None),
-            Raw::Scattered(_) => return None,
-            Raw::References(bytes, symbols) => (None, Some(symbols.referenced(bytes))),
-        };
-        Some(one.into_iter().chain(references.into_iter().flatten()))
+    /// Names the labels: two time series with the same key have the same labels,
+    /// in any message of the same version. `None` where that cannot be promised.
+    pub fn key(&self) -> Option<u128> {
+        self.key
     }
 
     /// The labels of a time series.
@@ -68,8 +70,8 @@ impl<'a> RawLabels<'a> {
     /// The labels.
     pub fn labels(&self) -> Result<Labels, BadLabels> {
         let mut pairs: Vec<(&str, &str)> = Vec::with_capacity(16);
-        match self.0 {
-            Raw::Fields(bytes) | Raw::Scattered(bytes) => {
+        match self.raw {
+            Raw::Fields(bytes) => {
                 let mut reader = Reader::new(bytes, "labels");
                 while let Some((number, value)) = reader.next()? {
                     if number == 1 {

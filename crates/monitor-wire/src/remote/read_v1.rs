@@ -2,17 +2,17 @@
 
 use super::histogram::read_histogram;
 use super::labels::Raw;
-use super::{RawLabels, RemoteExemplar, RemoteMetadata, RemoteSink, metric_type};
+use super::{KeyHash, RawLabels, RemoteExemplar, RemoteMetadata, RemoteSink, metric_type};
 use crate::WireError;
 use crate::proto::{Reader, Value};
 use monitor_model::MetricType;
 
 /// Reads a 1.0 message, decompressed.
-pub fn read_v1(body: &[u8], sink: &mut impl RemoteSink) -> Result<(), WireError> {
+pub fn read_v1(body: &[u8], hash: &impl KeyHash, sink: &mut impl RemoteSink) -> Result<(), WireError> {
     let mut reader = Reader::new(body, "write_request");
     while let Some((number, value)) = reader.next()? {
         match number {
-            1 => series(&reader.inside(reader.message(value)?, "timeseries"), sink)?,
+            1 => series(&reader.inside(reader.message(value)?, "timeseries"), hash, sink)?,
             3 => metadata(reader.inside(reader.message(value)?, "metadata"), sink)?,
             _ => {}
         }
@@ -23,7 +23,7 @@ pub fn read_v1(body: &[u8], sink: &mut impl RemoteSink) -> Result<(), WireError>
 /// `TimeSeries`: labels = 1, samples = 2, exemplars = 3, histograms = 4. Labels
 /// come first and together as every known sender writes them; the encoding would
 /// allow any order.
-fn series(message: &Reader<'_>, sink: &mut impl RemoteSink) -> Result<(), WireError> {
+fn series(message: &Reader<'_>, hash: &impl KeyHash, sink: &mut impl RemoteSink) -> Result<(), WireError> {
     let bytes = message.bytes();
     let mut reader = message.clone();
     let (mut labels_end, mut before, mut together) = (0, 0, true);
@@ -35,8 +35,13 @@ fn series(message: &Reader<'_>, sink: &mut impl RemoteSink) -> Result<(), WireEr
         }
         before = reader.position();
     }
-    let labels = if together { Raw::Fields(&bytes[..labels_end]) } else { Raw::Scattered(bytes) };
-    if !sink.series(&RawLabels(labels)) {
+    let labels = if together {
+        let fields = &bytes[..labels_end];
+        RawLabels { raw: Raw::Fields(fields), key: Some(hash.hash(fields)) }
+    } else {
+        RawLabels { raw: Raw::Fields(bytes), key: None }
+    };
+    if !sink.series(&labels) {
         return Ok(());
     }
     let mut reader = message.clone();
@@ -77,7 +82,7 @@ fn sample(mut reader: Reader<'_>, sink: &mut impl RemoteSink) -> Result<(), Wire
 
 /// `Exemplar`: labels = 1, value = 2, timestamp = 3.
 fn exemplar(mut reader: Reader<'_>, sink: &mut impl RemoteSink) -> Result<(), WireError> {
-    let labels = RawLabels(Raw::Scattered(reader.bytes()));
+    let labels = RawLabels { raw: Raw::Fields(reader.bytes()), key: None };
     let (mut value, mut at_ms) = (0.0, 0);
     while let Some((number, field)) = reader.next()? {
         match number {

@@ -2,63 +2,56 @@
 
 use super::histogram::read_histogram;
 use super::labels::Raw;
-use super::{RawLabels, RemoteExemplar, RemoteMetadata, RemoteSink, metric_type};
+use super::{KeyHash, RawLabels, RemoteExemplar, RemoteMetadata, RemoteSink, metric_type};
 use crate::WireError;
 use crate::proto::{Reader, Value};
 use monitor_model::MetricType;
 
 /// The texts of a message, which labels refer to.
 #[derive(Clone, Debug, Default)]
-pub struct Symbols<'a>(Vec<&'a [u8]>);
+pub(super) struct Symbols<'a> {
+    texts: Vec<&'a [u8]>,
+    /// Their hashes: a text is hashed once, however often it is referred to.
+    hashes: Vec<u128>,
+}
 
 impl<'a> Symbols<'a> {
     /// How many there are.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub(super) fn len(&self) -> usize {
+        self.texts.len()
     }
 
     /// A symbol, where there is such a one and it is UTF-8.
-    pub fn text(&self, reference: u64) -> Option<&'a str> {
-        let bytes = self.0.get(usize::try_from(reference).ok()?)?;
+    pub(super) fn text(&self, reference: u64) -> Option<&'a str> {
+        let bytes = self.texts.get(usize::try_from(reference).ok()?)?;
         std::str::from_utf8(bytes).ok()
     }
 
-    /// The symbols that packed references name; for one that is not there the
-    /// rest of the references.
-    pub(super) fn referenced(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
-        let mut reader = Reader::new(bytes, "labels_refs");
-        std::iter::from_fn(move || {
-            if reader.is_done() {
-                return None;
-            }
-            let rest = &bytes[reader.position()..];
-            let symbol =
-                reader.varint().ok().and_then(|reference| self.0.get(usize::try_from(reference).ok()?));
-            match symbol {
-                Some(symbol) => Some(*symbol),
-                None => {
-                    // Never a key that another series could have.
-                    reader = Reader::new(&[], "labels_refs");
-                    Some(rest)
-                }
-            }
-        })
+    /// The hash of what packed references say; `spare` is memory to use. `None`
+    /// where one refers to nothing.
+    fn key(&self, references: &[u8], hash: &impl KeyHash, spare: &mut Vec<u8>) -> Option<u128> {
+        let mut reader = Reader::new(references, "labels_refs");
+        spare.clear();
+        while !reader.is_done() {
+            let at = usize::try_from(reader.varint().ok()?).ok()?;
+            spare.extend_from_slice(&self.hashes.get(at)?.to_le_bytes());
+        }
+        Some(hash.hash(spare))
     }
 }
 
 /// Reads a 2.0 message, decompressed.
-pub fn read_v2(body: &[u8], sink: &mut impl RemoteSink) -> Result<(), WireError> {
+pub fn read_v2(body: &[u8], hash: &impl KeyHash, sink: &mut impl RemoteSink) -> Result<(), WireError> {
     // Symbols may come behind the series that refer to them.
     let mut reader = Reader::new(body, "request");
-    let mut symbols = Vec::new();
+    let mut symbols = Symbols::default();
     while let Some((number, value)) = reader.next()? {
         match number {
-            4 => symbols.push(reader.message(value)?),
+            4 => {
+                let text = reader.message(value)?;
+                symbols.texts.push(text);
+                symbols.hashes.push(hash.hash(text));
+            }
             // Fields 1 to 3 are reserved so that a 1.0 message is told apart.
             1..=3 => {
                 return Err(reader.wrong(
@@ -69,14 +62,15 @@ pub fn read_v2(body: &[u8], sink: &mut impl RemoteSink) -> Result<(), WireError>
         }
     }
     // "The first element of the symbols table MUST be an empty string."
-    if symbols.first().is_some_and(|first| !first.is_empty()) {
+    if symbols.texts.first().is_some_and(|first| !first.is_empty()) {
         return Err(reader.wrong("the first symbol is not empty"));
     }
-    let symbols = Symbols(symbols);
+    let mut spare = Vec::new();
     let mut reader = Reader::new(body, "request");
     while let Some((number, value)) = reader.next()? {
         if number == 5 {
-            series(&reader.inside(reader.message(value)?, "timeseries"), &symbols, sink)?;
+            let message = reader.inside(reader.message(value)?, "timeseries");
+            series(&message, &symbols, |labels| symbols.key(labels, hash, &mut spare), sink)?;
         }
     }
     Ok(())
@@ -84,7 +78,12 @@ pub fn read_v2(body: &[u8], sink: &mut impl RemoteSink) -> Result<(), WireError>
 
 /// `TimeSeries`: labels_refs = 1, samples = 2, histograms = 3, exemplars = 4,
 /// metadata = 5, and in release candidates created_timestamp = 6.
-fn series(message: &Reader<'_>, symbols: &Symbols<'_>, sink: &mut impl RemoteSink) -> Result<(), WireError> {
+fn series(
+    message: &Reader<'_>,
+    symbols: &Symbols<'_>,
+    key: impl FnOnce(&[u8]) -> Option<u128>,
+    sink: &mut impl RemoteSink,
+) -> Result<(), WireError> {
     let mut reader = message.clone();
     let mut labels: &[u8] = &[];
     let mut unpacked = Vec::new();
@@ -106,7 +105,7 @@ fn series(message: &Reader<'_>, symbols: &Symbols<'_>, sink: &mut impl RemoteSin
         }
     }
     let labels = if unpacked.is_empty() { labels } else { &unpacked };
-    if !sink.series(&RawLabels(Raw::References(labels, symbols))) {
+    if !sink.series(&RawLabels { raw: Raw::References(labels, symbols), key: key(labels) }) {
         return Ok(());
     }
     let mut reader = message.clone();
@@ -169,7 +168,11 @@ fn exemplar(
             _ => {}
         }
     }
-    sink.exemplar(RemoteExemplar { labels: RawLabels(Raw::References(labels, symbols)), value, at_ms });
+    sink.exemplar(RemoteExemplar {
+        labels: RawLabels { raw: Raw::References(labels, symbols), key: None },
+        value,
+        at_ms,
+    });
     Ok(())
 }
 
