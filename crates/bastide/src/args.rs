@@ -71,6 +71,8 @@ pub(crate) enum Command {
     Query(Query),
     /// Show the alerts that fire or are about to
     Alerts(Alerts),
+    /// Say which resource runs out first, when, and on which evidence
+    Grow(Grow),
     /// Refuse an address or network for a while
     Ban(Ban),
     /// End a ban
@@ -211,6 +213,12 @@ pub(crate) struct Alerts {
     /// All rules, those at rest too
     #[arg(long)]
     pub(crate) all: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Grow {
+    #[command(flatten)]
+    pub(crate) site: SiteFile,
 }
 
 #[derive(Debug, ClapArgs)]

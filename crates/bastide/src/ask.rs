@@ -56,16 +56,22 @@ impl Monitor {
 
     /// The whole answer.
     pub(crate) async fn answer(&self, endpoint: &str, form: &[(&str, &str)]) -> Result<Value, Fault> {
+        let answer = self.ask(&format!("/api/v1/{endpoint}"), form).await?;
+        if answer["status"] == "success" { Ok(answer) } else { Err(refused(&answer)) }
+    }
+
+    /// The answer of our own API, `endpoint` below `/api/bastide/v1/`.
+    pub(crate) async fn bastide(&self, endpoint: &str, form: &[(&str, &str)]) -> Result<Value, Fault> {
+        let answer = self.ask(&format!("/api/bastide/v1/{endpoint}"), form).await?;
+        if answer["status"] == "error" { Err(refused(&answer)) } else { Ok(answer) }
+    }
+
+    async fn ask(&self, path: &str, form: &[(&str, &str)]) -> Result<Value, Fault> {
         let body = form.iter().map(|(n, v)| format!("{n}={}", encode(v))).collect::<Vec<_>>().join("&");
-        let answer = tokio::time::timeout(self.timeout, self.send(&format!("/api/v1/{endpoint}"), body))
+        tokio::time::timeout(self.timeout, self.send(path, body))
             .await
             .unwrap_or_else(|_| Err(format!("no answer within {} s", self.timeout.as_secs_f64())))
-            .map_err(|why| Fault::new(format!("the monitor at {}: {why}", self.address)))?;
-        if answer["status"] == "success" {
-            return Ok(answer);
-        }
-        let why = answer["error"].as_str().unwrap_or("it refused without a reason");
-        Err(Fault::new(format!("the monitor refused: {}", crate::terminal::escape(why))))
+            .map_err(|why| Fault::new(format!("the monitor at {}: {why}", self.address)))
     }
 
     /// The only value of an instant query; none where there is none or it is not a number.
@@ -95,6 +101,11 @@ impl Monitor {
         driver.abort();
         serde_json::from_slice(&body).map_err(|_| format!("it answered {status} without JSON"))
     }
+}
+
+fn refused(answer: &Value) -> Fault {
+    let why = answer["error"].as_str().unwrap_or("it refused without a reason");
+    Fault::new(format!("the monitor refused: {}", crate::terminal::escape(why)))
 }
 
 /// Whoever listens everywhere listens on loopback, too.

@@ -16,6 +16,7 @@ mod down;
 mod events;
 mod explain;
 mod firewall;
+mod grow;
 mod init;
 mod lines;
 mod logs;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         Command::Top(command) => top::run(command, &args.global, &terminal),
         Command::Logs(command) => logs::run(command, &args.global, &terminal),
         Command::Query(command) => query::run(command, &args.global, &terminal),
+        Command::Grow(command) => grow::run(command, &args.global, &terminal),
         Command::Alerts(command) => alerts::run(command, &args.global, &terminal),
         Command::Ban(command) => ban::ban(command, &args.global, &terminal),
         Command::Unban(command) => ban::unban(command, &args.global, &terminal),

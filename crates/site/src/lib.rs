@@ -20,8 +20,8 @@ pub use database::{Database, Databases, Durability, Member, MemberRole, Postgres
 pub use edge::{AccessLog, Certificate, Edge};
 pub use line::Line;
 pub use monitor::{
-    Agent, AgentPostgres, DeadMan, Log, LogArchive, LogFormat, Login, Monitor, NamedText, Probe, ProbeKind,
-    RemoteWrite, ScrapeLimits, Store, Target,
+    Agent, AgentPostgres, Capacity, DeadMan, Log, LogArchive, LogFormat, Login, Monitor, NamedText, Probe,
+    ProbeKind, RemoteWrite, ScrapeLimits, Store, Target,
 };
 pub use process::{ListenerSpec, ProcessFile, ProcessSpec, StopSignal, UserClass};
 pub use waf::{Capture, CoreRuleSet, RouteWaf, Waf, WafBan};

@@ -61,9 +61,23 @@ pub struct Monitor {
     /// What is probed from outside.
     #[serde(default)]
     pub probes: Vec<Probe>,
+    /// What the pools' servers can bear, where the file says so.
+    #[serde(default)]
+    pub capacities: Vec<Capacity>,
     /// Who is told at intervals that rules are evaluated; its silence alerts elsewhere.
     #[serde(default)]
     pub dead_man: Option<DeadMan>,
+}
+
+/// What a pool's servers can bear.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Capacity {
+    /// The pool.
+    pub pool: String,
+    /// Its servers.
+    pub servers: u32,
+    /// Requests a second of one server; none where the file does not say.
+    pub per_second: Option<f64>,
 }
 
 /// A file and its text.

@@ -9,7 +9,7 @@ use crate::span::Spanned;
 use crate::values::{
     EnvName, FilePath, Name, Pairs, TextOrSecret, UrlPath, read_text, text_value, toml_string,
 };
-use base::{Address, Millis};
+use base::{Address, Millis, Rate};
 use std::ops::Deref;
 
 table! {
@@ -55,6 +55,11 @@ table! {
     /// Requests at one server at once; further ones go to another, or are answered 503. 0 is no limit.
     default max_in_flight: u32 = defaults::MAX_IN_FLIGHT, in 0..=1_000_000;
     why "the program breaks under more than it can do at once"; example "max_in_flight = 100";
+
+    /// How many requests a second one server bears, by your own measurement: the ceiling that
+    /// `bastide grow` holds the traffic's growth against. Absent: not known, and nothing is said.
+    optional capacity: Rate;
+    why "a load test told it"; example r#"capacity = "400/s""#;
 
     /// Idle connections kept to each server.
     default idle_connections: u32 = defaults::IDLE_CONNECTIONS, in 0..=65_536;

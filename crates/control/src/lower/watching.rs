@@ -4,7 +4,7 @@
 use super::Lowering;
 use base::Secret;
 use config::keys::alert::UrlOrSecret;
-use config::{Code, FilePath, LogFormat, Named, Span, Spanned};
+use config::{Code, FilePath, LogFormat, Named, PoolSource, Span, Spanned};
 use site::monitor::{
     DeadMan, LogArchive, Login, NamedText, Probe, ProbeKind, RemoteWrite, ScrapeLimits, Store,
 };
@@ -51,6 +51,19 @@ impl Lowering<'_> {
             let url = self.url_or_secret(&dead_man.url)?;
             Some(DeadMan { url, every: dead_man.every.value })
         });
+        into.capacities = self
+            .config
+            .pools
+            .iter()
+            .map(|pool| site::Capacity {
+                pool: pool.name.value.0.clone(),
+                servers: match &pool.source {
+                    PoolSource::Run { instances, .. } => u32::from(*instances),
+                    PoolSource::Servers(servers) => u32::try_from(servers.len()).unwrap_or(u32::MAX),
+                },
+                per_second: pool.capacity.as_ref().map(|rate| rate.value.per_second),
+            })
+            .collect();
         into.probes = self.config.probes.iter().filter_map(|probe| self.probe(probe)).collect();
     }
 
