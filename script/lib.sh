@@ -40,6 +40,21 @@ as_root() {
     fi
 }
 
+# without_services COMMAND…: what it installs starts no service. Debian asks this
+# file (invoke-rc.d(8)); 101 forbids.
+without_services() {
+    local policy=/usr/sbin/policy-rc.d result=0
+    if [ -e $policy ]; then
+        "$@"
+        return
+    fi
+    printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null
+    as_root chmod +x $policy
+    "$@" || result=$?
+    as_root rm -f $policy
+    return $result
+}
+
 # install_packages WHY PACKAGE…: from Debian, without a question.
 install_packages() {
     local why=$1
