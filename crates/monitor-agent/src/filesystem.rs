@@ -1,45 +1,20 @@
 //! Mounted file systems (collector `filesystem`): `mountinfo` and `statvfs`.
 
+use crate::Fault;
+use crate::files::{Files, Tree};
+use crate::settings::Rules;
 use crate::text::{Text, Type};
-use crate::{Fault, Roots, slurp};
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-/// node_exporter's default of `--collector.filesystem.fs-types-exclude`.
-const PSEUDO_TYPES: &[&str] = &[
-    "autofs",
-    "binfmt_misc",
-    "bpf",
-    "cgroup",
-    "cgroup2",
-    "configfs",
-    "debugfs",
-    "devpts",
-    "devtmpfs",
-    "erofs",
-    "fusectl",
-    "hugetlbfs",
-    "iso9660",
-    "mqueue",
-    "nsfs",
-    "overlay",
-    "proc",
-    "procfs",
-    "pstore",
-    "rpc_pipefs",
-    "securityfs",
-    "selinuxfs",
-    "squashfs",
-    "sysfs",
-    "tracefs",
-];
-
 /// `statvfs` on these waits for another machine or program, perhaps for ever.
 const REMOTE_TYPES: &[&str] =
     &["nfs", "nfs4", "cifs", "smb3", "ceph", "9p", "afs", "glusterfs", "lustre", "virtiofs"];
+
+/// Mounts that are read, at most: a host of containers has thousands.
+const MAX_MOUNTS: usize = 2_000;
 
 /// How long a remote file system may take; node_exporter's `mount-timeout`.
 const REMOTE_LIMIT: Duration = Duration::from_secs(5);
@@ -69,36 +44,55 @@ struct Space {
     files_free: f64,
 }
 
-pub(crate) fn read(roots: &Roots, watch: &mut Watch, text: &mut Text<'_>) -> Result<(), Fault> {
-    let readings: Vec<(Mount, Result<Space, String>)> = mounts(roots)?
-        .into_iter()
-        .map(|mount| {
-            let space = watch.space(&mount);
-            (mount, space)
-        })
-        .collect();
+pub(crate) fn read(
+    files: &mut Files,
+    rules: &mut Rules,
+    watch: &mut Watch,
+    text: &mut Text<'_>,
+) -> Result<(), Fault> {
+    let root = files.path(Tree::Root, &[""]);
+    let root = root.to_string_lossy();
+    let root = root.trim_end_matches('/');
+    let mut readings: Vec<(Mount, Result<Space, String>)> = Vec::new();
+    for mount in mounts(files, root, rules)? {
+        let space = watch.space(&mount, Path::new(&format!("{root}{}", mount.point)));
+        readings.push((mount, space));
+    }
+    give(&readings, text);
+    Ok(())
+}
 
-    type Value = fn(&Mount, &Result<Space, String>) -> Option<f64>;
-    const FAMILIES: &[(&str, &str, Value)] = &[
-        ("avail_bytes", "Filesystem space available to non-root users in bytes.", |_, s| {
-            s.as_ref().ok().map(|s| s.avail)
-        }),
-        (
-            "device_error",
-            "Whether an error occurred while getting statistics for the given device.",
-            |_, s| Some(f64::from(u8::from(s.is_err()))),
-        ),
-        ("files", "Filesystem total file nodes.", |_, s| s.as_ref().ok().map(|s| s.files)),
-        ("files_free", "Filesystem total free file nodes.", |_, s| s.as_ref().ok().map(|s| s.files_free)),
-        ("free_bytes", "Filesystem free space in bytes.", |_, s| s.as_ref().ok().map(|s| s.free)),
-        ("readonly", "Filesystem read-only status.", |m, _| Some(f64::from(u8::from(m.read_only)))),
-        ("size_bytes", "Filesystem size in bytes.", |_, s| s.as_ref().ok().map(|s| s.size)),
-    ];
-    for (field, help, value) in FAMILIES {
-        let name = format!("node_filesystem_{field}");
-        text.family(&name, Type::Gauge, help);
-        for (mount, space) in &readings {
+type Value = fn(&Mount, &Result<Space, String>) -> Option<f64>;
+
+const FAMILIES: &[(&str, &str, Value)] = &[
+    ("node_filesystem_avail_bytes", "Filesystem space available to non-root users in bytes.", |_, s| {
+        s.as_ref().ok().map(|s| s.avail)
+    }),
+    (
+        "node_filesystem_device_error",
+        "Whether an error occurred while getting statistics for the given device.",
+        |_, s| Some(f64::from(u8::from(s.is_err()))),
+    ),
+    ("node_filesystem_files", "Filesystem total file nodes.", |_, s| s.as_ref().ok().map(|s| s.files)),
+    ("node_filesystem_files_free", "Filesystem total free file nodes.", |_, s| {
+        s.as_ref().ok().map(|s| s.files_free)
+    }),
+    ("node_filesystem_free_bytes", "Filesystem free space in bytes.", |_, s| s.as_ref().ok().map(|s| s.free)),
+    ("node_filesystem_readonly", "Filesystem read-only status.", |m, _| {
+        Some(f64::from(u8::from(m.read_only)))
+    }),
+    ("node_filesystem_size_bytes", "Filesystem size in bytes.", |_, s| s.as_ref().ok().map(|s| s.size)),
+];
+
+fn give(readings: &[(Mount, Result<Space, String>)], text: &mut Text<'_>) {
+    for (name, help, value) in FAMILIES {
+        let mut begun = false;
+        for (mount, space) in readings {
             let Some(value) = value(mount, space) else { continue };
+            if !begun {
+                text.family(name, Type::Gauge, help);
+                begun = true;
+            }
             let error = space.as_ref().err().map_or("", String::as_str);
             let labels = [
                 ("device", &*mount.device),
@@ -106,12 +100,19 @@ pub(crate) fn read(roots: &Roots, watch: &mut Watch, text: &mut Text<'_>) -> Res
                 ("fstype", &*mount.kind),
                 ("mountpoint", &*mount.point),
             ];
-            text.sample(&name, &labels, value);
+            text.sample(name, &labels, value);
         }
     }
     let name = "node_filesystem_mount_info";
-    text.family(name, Type::Gauge, "Filesystem mount information.");
-    for (mount, _) in &readings {
+    if !readings.is_empty() {
+        text.family(name, Type::Gauge, "Filesystem mount information.");
+    }
+    let mut seen = std::collections::HashSet::new();
+    for (mount, _) in readings {
+        // The type is no label here.
+        if !seen.insert((&mount.device, &mount.point, &mount.major, &mount.minor)) {
+            continue;
+        }
         let labels = [
             ("device", &*mount.device),
             ("major", &*mount.major),
@@ -120,15 +121,31 @@ pub(crate) fn read(roots: &Roots, watch: &mut Watch, text: &mut Text<'_>) -> Res
         ];
         text.sample(name, &labels, 1.0);
     }
-    Ok(())
 }
 
-/// The mounts worth a reading: pid 1's, or ours where that may not be read.
-fn mounts(roots: &Roots) -> Result<BTreeSet<Mount>, Fault> {
-    let content =
-        slurp(&roots.proc.join("1/mountinfo")).or_else(|_| slurp(&roots.proc.join("self/mountinfo")))?;
-    let found = content.lines().filter_map(mount_of_line);
-    Ok(found.filter(|m| !PSEUDO_TYPES.contains(&m.kind.as_str()) && !ignored_point(&m.point)).collect())
+/// The mounts worth a reading: pid 1's, or ours where that may not be read. What
+/// is mounted twice in one place counts once, and so does what differs in nothing
+/// that is a label.
+fn mounts(files: &mut Files, root: &str, rules: &mut Rules) -> Result<Vec<Mount>, Fault> {
+    let file = if files.proc("1/mountinfo").is_ok() { "1/mountinfo" } else { "self/mountinfo" };
+    let content = files.proc(file)?;
+    let mut found: Vec<Mount> = Vec::new();
+    for mut mount in content.lines().filter_map(mount_of_line) {
+        // Below the root that is set, points are named as from there.
+        if !root.is_empty()
+            && let Some(rest) = mount.point.strip_prefix(root)
+            && (rest.is_empty() || rest.starts_with('/'))
+        {
+            mount.point = if rest.is_empty() { "/".to_owned() } else { rest.to_owned() };
+        }
+        if rules.filesystem_types.takes(&mount.kind) && rules.mount_points.takes(&mount.point) {
+            found.push(mount);
+        }
+    }
+    found.sort();
+    found.dedup_by(|a, b| (&a.device, &a.point, &a.kind) == (&b.device, &b.point, &b.kind));
+    found.truncate(MAX_MOUNTS);
+    Ok(found)
 }
 
 /// proc_pid_mountinfo(5): `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`.
@@ -175,24 +192,13 @@ fn unescape(text: &str) -> String {
     out
 }
 
-/// node_exporter's default of `--collector.filesystem.mount-points-exclude`:
-/// `^/(dev|proc|run/credentials/.+|sys|var/lib/docker/.+|var/lib/containers/storage/.+)($|/)`.
-fn ignored_point(point: &str) -> bool {
-    let at_or_below = |dir: &str| point.strip_prefix(dir).is_some_and(|r| r.is_empty() || r.starts_with('/'));
-    let below = |dir: &str| point.strip_prefix(dir).is_some_and(|rest| rest.len() > 1);
-    at_or_below("/dev")
-        || at_or_below("/proc")
-        || at_or_below("/sys")
-        || ["/run/credentials", "/var/lib/docker", "/var/lib/containers/storage"].into_iter().any(below)
-}
-
 impl Watch {
-    fn space(&mut self, mount: &Mount) -> Result<Space, String> {
+    fn space(&mut self, mount: &Mount, path: &Path) -> Result<Space, String> {
         let remote = REMOTE_TYPES.contains(&mount.kind.as_str()) || mount.kind.starts_with("fuse");
         if !remote {
-            return statvfs(Path::new(&mount.point));
+            return statvfs(path);
         }
-        let point = PathBuf::from(&mount.point);
+        let point = path.to_owned();
         self.stuck.retain(|(_, done)| !done.load(Ordering::Acquire));
         let timeout = || Err("mountpoint timeout".to_owned());
         if self.stuck.iter().any(|(stuck, _)| *stuck == point) {
@@ -243,17 +249,5 @@ mod tests {
             assert_eq!(mount_of_line(bad), None, "{bad}");
         }
         assert_eq!(unescape(r"a\134b\x\04"), r"a\b\x\04");
-    }
-
-    #[test]
-    fn points_left_out() {
-        for point in
-            ["/dev", "/dev/shm", "/proc", "/sys/fs", "/var/lib/docker/overlay2", "/run/credentials/x"]
-        {
-            assert!(ignored_point(point), "{point}");
-        }
-        for point in ["/", "/devel", "/var/lib/docker", "/run", "/data"] {
-            assert!(!ignored_point(point), "{point}");
-        }
     }
 }

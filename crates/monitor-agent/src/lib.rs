@@ -1,55 +1,74 @@
 //! Readings of the host and of supervised processes, in the text exposition
-//! format, under the names, labels and semantics of Prometheus' node_exporter
-//! (its collectors `cpu`, `diskstats`, `filefd`, `filesystem`, `loadavg`,
-//! `meminfo`, `netclass`, `netdev`, `netstat`, `pressure`, `sockstat`, `stat`,
-//! `time`, `uname`, `vmstat`), so that existing boards and rules work.
+//! format, under the names, labels and semantics of Prometheus' node_exporter, so
+//! that existing boards and rules work.
 //!
-//! It never runs a program, never writes, and reads nothing but `/proc`,
-//! `/sys` and `statvfs`. A collector that fails is named by
-//! `node_scrape_collector_success` and hides no other. Blocking: call it from a
-//! thread that may wait.
+//! [`Host::read`] runs node_exporter's collectors that the kernel's files answer
+//! (see [`COLLECTORS`]); [`Host::read_slow`] what is worth less often: control
+//! groups, systemd's units, the processes that use most; [`postgres`] asks a
+//! PostgreSQL server. A collector that fails is named by
+//! `node_scrape_collector_success` and hides no other.
 //!
-//! Limits: without udev (`node_disk_info`) and without hardware sensors; these
-//! come with the monitor's later issue.
+//! It never runs a program, never writes, and reads nothing but `/proc`, `/sys`,
+//! `/run/udev/data`, `os-release`, the folders of the settings, `statvfs`,
+//! `adjtimex`, netlink's list of links and systemd's private socket. Blocking:
+//! call it from a thread that may wait; only [`postgres`] is asynchronous.
+//!
+//! Limits: of [`files`](Settings)' kind each: 16 MiB a file, 512 descriptors.
+//! What grows with what others do (processes, control groups, units, mounts,
+//! text files) is bounded where it is read, and says when the bound was met.
 //!
 //! Sources: the kernel's `Documentation/filesystems/proc.rst`,
 //! `Documentation/admin-guide/iostats.rst`, `Documentation/accounting/psi.rst`,
-//! and node_exporter's own expected output.
+//! `Documentation/admin-guide/cgroup-v2.rst`, `Documentation/hwmon/sysfs-interface.rst`,
+//! `Documentation/ABI`, and node_exporter's own expected output.
 
 mod cpu;
+mod cpufreq;
 mod disk;
+mod edac;
+mod files;
 mod filesystem;
+mod hwmon;
 mod kernel;
+mod mdadm;
 mod memory;
-mod network;
+mod netclass;
+mod netdev;
+mod netlink;
+mod nfs;
+mod nvme;
+mod os;
+mod power;
 mod process;
+mod settings;
 mod sockets;
 pub mod text;
+mod textfile;
+mod thermal;
+mod time;
+mod udev;
+mod xfs;
+mod zfs;
 
+pub use files::Roots;
 pub use process::Process;
+pub use settings::{BadPattern, Pattern, Settings};
 
+use files::Files;
+use settings::Rules;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use text::{Text, Type};
 
-/// Where the kernel's trees are mounted; a test points them at a fixture.
-#[derive(Clone, Debug)]
-pub struct Roots {
-    /// `/proc`.
-    pub proc: PathBuf,
-    /// `/sys`.
-    pub sys: PathBuf,
-}
-
-impl Default for Roots {
-    fn default() -> Self {
-        Self { proc: "/proc".into(), sys: "/sys".into() }
-    }
-}
-
 /// Why a collector gave nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
+    /// This host has not what is read: no ZFS, no sensors.
+    #[error("no `{path}`")]
+    Absent {
+        /// The file or folder.
+        path: PathBuf,
+    },
     /// A file could not be read.
     #[error("cannot read `{path}`: {error}")]
     Read {
@@ -66,48 +85,168 @@ pub enum Fault {
         /// The line or field.
         what: String,
     },
+    /// A call to the system failed.
+    #[error("cannot {what}: {error}")]
+    System {
+        /// What was attempted.
+        what: &'static str,
+        /// The system's reason.
+        error: std::io::Error,
+    },
+}
+
+impl Fault {
+    pub(crate) fn of(path: &Path, error: std::io::Error) -> Self {
+        let path = path.to_owned();
+        // ENOTDIR: a file is where a folder of that name would be.
+        match error.kind() {
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => Self::Absent { path },
+            _ => Self::Read { path, error },
+        }
+    }
+
+    /// Whether the host lacks what the collector is about, which is no failure.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::Absent { .. })
+    }
 }
 
 /// One host, with what must be remembered between two readings.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Host {
-    roots: Roots,
+    settings: Settings,
+    rules: Rules,
+    files: Files,
     cpu: cpu::Seen,
+    disks: disk::Known,
     filesystems: filesystem::Watch,
-    /// The collectors that failed in the last reading, with the reason.
+    hwmon: hwmon::Known,
+    links: netlink::Links,
+    classes: netclass::Known,
+    os: os::Known,
+    textfiles: textfile::Known,
+    zone: time::Zone,
+    now_s: f64,
+    /// The collectors that failed in the last reading, with the reason; those whose
+    /// subject this host lacks are not among them.
     pub failures: Vec<(&'static str, Fault)>,
 }
 
 type Collector = fn(&mut Host, &mut Text<'_>) -> Result<(), Fault>;
 
+/// The collectors of [`Host::read`], by node_exporter's names.
+pub const COLLECTORS: &[&str] = &[
+    "arp",
+    "bonding",
+    "conntrack",
+    "cpu",
+    "cpufreq",
+    "diskstats",
+    "edac",
+    "entropy",
+    "filefd",
+    "filesystem",
+    "hwmon",
+    "loadavg",
+    "mdadm",
+    "meminfo",
+    "netclass",
+    "netdev",
+    "netstat",
+    "nfs",
+    "nvme",
+    "os",
+    "powersupplyclass",
+    "pressure",
+    "rapl",
+    "schedstat",
+    "sockstat",
+    "softnet",
+    "stat",
+    "thermal_zone",
+    "time",
+    "timex",
+    "udp_queues",
+    "uname",
+    "vmstat",
+    "xfs",
+    "zfs",
+    // Last, because it may not give a family that another gave.
+    "textfile",
+];
+
+/// In the order of [`COLLECTORS`].
+const RUN: [Collector; COLLECTORS.len()] = [
+    |h, t| sockets::arp(&mut h.files, &mut h.rules.arp_devices, t),
+    |h, t| netclass::bonding(&mut h.files, t),
+    |h, t| kernel::conntrack(&mut h.files, t),
+    |h, t| cpu::read(&mut h.files, &h.settings, &mut h.rules, &mut h.cpu, t),
+    |h, t| cpufreq::read(&mut h.files, !cpu::gives_info(&h.settings), t),
+    |h, t| disk::read(&mut h.files, &mut h.rules.disks, &mut h.disks, t),
+    |h, t| edac::read(&mut h.files, t),
+    |h, t| kernel::entropy(&mut h.files, t),
+    |h, t| kernel::file_descriptors(&mut h.files, t),
+    |h, t| filesystem::read(&mut h.files, &mut h.rules, &mut h.filesystems, t),
+    |h, t| hwmon::read(&mut h.files, &mut h.rules, &mut h.hwmon, t),
+    |h, t| kernel::load(&mut h.files, t),
+    |h, t| mdadm::read(&mut h.files, t),
+    |h, t| memory::read(&mut h.files, t),
+    |h, t| netclass::read(&mut h.files, &h.settings, &mut h.rules.network_classes, &mut h.classes, t),
+    |h, t| netdev::read(&mut h.files, &h.settings, &mut h.rules.network_devices, &mut h.links, t),
+    |h, t| sockets::netstat(&mut h.files, &mut h.rules.netstat_fields, t),
+    |h, t| nfs::read(&mut h.files, t),
+    |h, t| nvme::read(&mut h.files, t),
+    |h, t| os::read(&mut h.files, &mut h.os, t),
+    |h, t| power::read(&mut h.files, &mut h.rules.power_supplies, t),
+    |h, t| kernel::pressure(&mut h.files, t),
+    |h, t| thermal::rapl(&mut h.files, h.settings.rapl_zone_label, t),
+    |h, t| kernel::schedstat(&mut h.files, t),
+    |h, t| sockets::sockstat(&mut h.files, t),
+    |h, t| sockets::softnet(&mut h.files, t),
+    |h, t| kernel::stat(&mut h.files, h.settings.softirqs, t),
+    |h, t| thermal::read(&mut h.files, t),
+    |h, t| time::read(&mut h.files, &mut h.zone, h.now_s, t),
+    |_, t| time::timex(t),
+    |h, t| sockets::udp_queues(&mut h.files, t),
+    |_, t| kernel::uname(t),
+    |h, t| memory::vmstat(&mut h.files, &mut h.rules.vmstat_fields, t),
+    |h, t| xfs::read(&mut h.files, t),
+    |h, t| zfs::read(&mut h.files, t),
+    |h, t| textfile::read(&h.settings.textfiles, &mut h.textfiles, t),
+];
+
 impl Host {
-    /// A host whose trees are mounted at `roots`.
-    pub fn new(roots: Roots) -> Self {
-        Self { roots, ..Self::default() }
+    /// A host that is read as `settings` say.
+    pub fn new(settings: Settings) -> Result<Self, BadPattern> {
+        Ok(Self {
+            rules: Rules::new(&settings)?,
+            files: Files::new(&settings.roots),
+            cpu: cpu::Seen::default(),
+            disks: disk::Known::default(),
+            filesystems: filesystem::Watch::default(),
+            hwmon: hwmon::Known::default(),
+            links: netlink::Links::default(),
+            classes: netclass::Known::default(),
+            os: os::Known::default(),
+            textfiles: textfile::Known::default(),
+            zone: time::Zone::default(),
+            now_s: 0.0,
+            failures: Vec::new(),
+            settings,
+        })
     }
 
     /// Appends every reading of the host to `out`. `now_s` is the wall clock in
     /// Unix seconds.
     pub fn read(&mut self, now_s: f64, out: &mut String) {
-        const COLLECTORS: &[(&str, Collector)] = &[
-            ("cpu", |h, t| cpu::read(&h.roots, &mut h.cpu, t)),
-            ("diskstats", |h, t| disk::read(&h.roots, t)),
-            ("filefd", |h, t| kernel::file_descriptors(&h.roots, t)),
-            ("filesystem", |h, t| filesystem::read(&h.roots, &mut h.filesystems, t)),
-            ("loadavg", |h, t| kernel::load(&h.roots, t)),
-            ("meminfo", |h, t| memory::read(&h.roots, t)),
-            ("netclass", |h, t| network::class(&h.roots, t)),
-            ("netdev", |h, t| network::devices(&h.roots, t)),
-            ("netstat", |h, t| sockets::netstat(&h.roots, t)),
-            ("pressure", |h, t| kernel::pressure(&h.roots, t)),
-            ("sockstat", |h, t| sockets::sockstat(&h.roots, t)),
-            ("stat", |h, t| kernel::stat(&h.roots, t)),
-            ("uname", |_, t| kernel::uname(t)),
-            ("vmstat", |h, t| memory::vmstat(&h.roots, t)),
-        ];
         self.failures.clear();
+        self.files.begin();
+        self.now_s = now_s;
         let mut outcomes = Vec::with_capacity(COLLECTORS.len());
-        for (name, collect) in COLLECTORS {
+        for (name, collect) in COLLECTORS.iter().zip(RUN) {
+            if self.settings.without.iter().any(|without| without == name) {
+                continue;
+            }
             let began = Instant::now();
             let whole = out.len();
             let result = collect(self, &mut Text::new(out));
@@ -115,47 +254,37 @@ impl Host {
             if let Err(fault) = result {
                 // Half a family would look like the disappearance of the rest.
                 out.truncate(whole);
-                self.failures.push((name, fault));
+                if !fault.is_absence() {
+                    self.failures.push((name, fault));
+                }
             }
         }
-        let mut text = Text::new(out);
-        text.single("node_time_seconds", Type::Gauge, "System time in seconds since epoch (1970).", now_s);
-        let name = "node_scrape_collector_duration_seconds";
-        text.family(name, Type::Gauge, "node_exporter: Duration of a collector scrape.");
-        for (collector, seconds, _) in &outcomes {
-            text.sample(name, &[("collector", collector)], *seconds);
-        }
-        let name = "node_scrape_collector_success";
-        text.family(name, Type::Gauge, "node_exporter: Whether a collector succeeded.");
-        for (collector, _, ok) in &outcomes {
-            text.sample(name, &[("collector", collector)], f64::from(u8::from(*ok)));
-        }
+        outcome_families(&outcomes, &mut Text::new(out));
     }
 
     /// Appends the readings of `processes` and all their descendants to `out`,
     /// as `process_*` with the label `process`. Those that ended are left out.
     pub fn read_processes(&mut self, processes: &[Process], out: &mut String) {
-        process::read(&self.roots, processes, &mut Text::new(out));
+        process::read(&self.settings.roots, processes, &mut Text::new(out));
     }
 }
 
-/// Reads a whole file of `/proc` or `/sys`; bytes that are not UTF-8 are replaced.
-fn slurp(path: &Path) -> Result<String, Fault> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(String::from_utf8(bytes)
-            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())),
-        Err(error) => Err(Fault::Read { path: path.to_owned(), error }),
-    }
+fn outcome_families(outcomes: &[(&str, f64, bool)], text: &mut Text<'_>) {
+    let name = "node_scrape_collector_duration_seconds";
+    let durations = outcomes.iter().map(|(collector, seconds, _)| (*collector, *seconds));
+    text.rows(name, Type::Gauge, "node_exporter: Duration of a collector scrape.", "collector", durations);
+    let name = "node_scrape_collector_success";
+    let successes = outcomes.iter().map(|(collector, _, ok)| (*collector, f64::from(u8::from(*ok))));
+    text.rows(name, Type::Gauge, "node_exporter: Whether a collector succeeded.", "collector", successes);
 }
 
 /// The error for a line that is not understood.
-fn odd(path: &Path, what: &str) -> Fault {
-    Fault::Parse { path: path.to_owned(), what: format!("`{}`", what.chars().take(120).collect::<String>()) }
+fn odd(files: &Files, file: &str, what: &str) -> Fault {
+    odd_at(files.path(files::Tree::Proc, &[file]), what)
 }
 
-/// A number of the kernel's.
-fn parse(path: &Path, text: &str) -> Result<f64, Fault> {
-    text.trim().parse().map_err(|_| odd(path, text))
+fn odd_at(path: PathBuf, what: &str) -> Fault {
+    Fault::Parse { path, what: format!("`{}`", what.chars().take(120).collect::<String>()) }
 }
 
 /// The kernel's clock ticks a second and the bytes of a page.

@@ -8,7 +8,7 @@
 //! plus the private part of each descendant's: shared buffers are counted once.
 
 use crate::text::{Text, Type};
-use crate::{Roots, slurp, ticks_and_page};
+use crate::{Roots, ticks_and_page};
 use procfs::FromRead as _;
 use procfs::process::Stat;
 use std::collections::HashMap;
@@ -160,6 +160,10 @@ fn soft_file_limit(proc: &Path, pid: i32) -> Option<f64> {
         "unlimited" => Some(f64::INFINITY),
         number => number.parse().ok(),
     }
+}
+
+fn slurp(path: &Path) -> std::io::Result<String> {
+    Ok(String::from_utf8_lossy(&std::fs::read(path)?).into_owned())
 }
 
 fn boot_time_s(proc: &Path) -> Option<f64> {

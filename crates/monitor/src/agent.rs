@@ -2,7 +2,7 @@
 //! for each `GET /metrics` on its admin socket.
 
 use futures_util::future::BoxFuture;
-use monitor_agent::{Host, Process, Roots};
+use monitor_agent::{Host, Process, Settings};
 use role::client::Admin;
 use role::{Fault, Role, Start};
 use serde_json::{Value, json};
@@ -27,8 +27,9 @@ struct Agent {
 
 /// Serves until it is told to drain.
 pub async fn run(start: Start<site::Agent>) -> Result<(), Fault> {
+    let host = host_of(&start.revision.site).map_err(Fault::new)?;
     let agent = Arc::new(Agent {
-        host: Arc::new(Mutex::new(Host::new(Roots::default()))),
+        host: Arc::new(Mutex::new(host)),
         processes: Mutex::default(),
         control: Mutex::new(start.revision.site.control.clone()),
     });
@@ -37,6 +38,12 @@ pub async fn run(start: Start<site::Agent>) -> Result<(), Fault> {
         .map_err(|error| Fault::new(format!("cannot listen on `{}`: {error}", path.display())))?;
     start.shutdown.wait().await;
     Ok(())
+}
+
+/// A host that is read as the site says.
+fn host_of(site: &site::Agent) -> Result<Host, String> {
+    let textfiles = site.textfiles.iter().cloned().collect();
+    Host::new(Settings { textfiles, ..Settings::default() }).map_err(|error| error.to_string())
 }
 
 impl Agent {

@@ -1,0 +1,279 @@
+//! Reading the kernel's files.
+//!
+//! A file of `/proc`, `/sys` or the cgroup tree that is read at every reading
+//! stays open and is read again from its start (`pread` at 0 makes the kernel
+//! write it anew, `Documentation/filesystems/seq_file.rst`): looking its path up
+//! costs more than most of these files do. Ordinary files are opened each time,
+//! because whoever writes them may put another in their place.
+//!
+//! Limits: a file of more than 16 MiB is refused; at most a quarter of the
+//! process' descriptors, and never more than 512, stay open.
+
+use crate::Fault;
+use rustc_hash::FxHashMap;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+/// A larger file is not the kernel's.
+const MAX_BYTES: usize = 16 << 20;
+
+/// What the buffer keeps between readings, at most: `mountinfo` and `zoneinfo` of
+/// a large host are below it.
+const USUAL_BYTES: usize = 256 << 10;
+
+/// Descriptors kept, at most.
+const MAX_KEPT: usize = 512;
+
+/// After so many readings everything is opened anew, so that no descriptor of a
+/// device that changed its name outlives a quarter of an hour at the usual 15 s.
+const REOPEN_AFTER: u32 = 60;
+
+/// `statfs` types whose files are written anew at each read (`linux/magic.h`).
+const VIRTUAL: [u64; 3] = [0x9fa0, 0x6265_6572, 0x6367_7270];
+
+/// Which tree a file is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tree {
+    Proc,
+    Sys,
+    Root,
+    Udev,
+}
+
+/// Where the kernel's trees are mounted; a test points them at a fixture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Roots {
+    /// `/proc`.
+    pub proc: PathBuf,
+    /// `/sys`.
+    pub sys: PathBuf,
+    /// `/`: mount points and `os-release` are below it.
+    pub root: PathBuf,
+    /// `/run/udev/data`: udev's properties of devices.
+    pub udev: PathBuf,
+}
+
+impl Default for Roots {
+    fn default() -> Self {
+        Self { proc: "/proc".into(), sys: "/sys".into(), root: "/".into(), udev: "/run/udev/data".into() }
+    }
+}
+
+/// The open files, and buffers that are used again.
+#[derive(Debug)]
+pub(crate) struct Files {
+    roots: [String; 4],
+    path: String,
+    bytes: Vec<u8>,
+    replaced: String,
+    kept: FxHashMap<Box<str>, OwnedFd>,
+    may_keep: usize,
+    readings: u32,
+}
+
+impl Files {
+    pub(crate) fn new(roots: &Roots) -> Self {
+        let text = |path: &Path| path.to_string_lossy().trim_end_matches('/').to_owned();
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let quarter = limit.map_or(MAX_KEPT, |limit| usize::try_from(limit / 4).unwrap_or(MAX_KEPT));
+        Self {
+            roots: [text(&roots.proc), text(&roots.sys), text(&roots.root), text(&roots.udev)],
+            path: String::new(),
+            bytes: vec![0; 16 << 10],
+            replaced: String::new(),
+            kept: FxHashMap::default(),
+            may_keep: quarter.min(MAX_KEPT),
+            readings: 0,
+        }
+    }
+
+    /// A new reading begins.
+    pub(crate) fn begin(&mut self) {
+        self.readings += 1;
+        if self.readings.is_multiple_of(REOPEN_AFTER) {
+            self.forget();
+        }
+        // One odd large file must not cost its size for ever.
+        if self.bytes.len() > USUAL_BYTES {
+            self.bytes.truncate(USUAL_BYTES);
+            self.bytes.shrink_to_fit();
+            self.replaced = String::new();
+        }
+    }
+
+    /// Closes every file: devices came or went.
+    pub(crate) fn forget(&mut self) {
+        self.kept.clear();
+    }
+
+    /// The path of `parts`, joined by `/`, in `tree`.
+    pub(crate) fn path(&self, tree: Tree, parts: &[&str]) -> PathBuf {
+        let mut path = String::new();
+        join(&mut path, &self.roots[tree as usize], parts);
+        path.into()
+    }
+
+    /// The file's text; bytes that are not UTF-8 are replaced.
+    pub(crate) fn read(&mut self, tree: Tree, parts: &[&str]) -> Result<&str, Fault> {
+        let mut path = std::mem::take(&mut self.path);
+        join(&mut path, &self.roots[tree as usize], parts);
+        // A sysfs attribute is at most a page and comes in one piece
+        // (Documentation/filesystems/sysfs.rst), so that its end need not be asked for.
+        let whole = matches!(tree, Tree::Sys);
+        let found = self.fill(&path, whole);
+        let outcome = match found {
+            Ok(length) => Ok(length),
+            Err(error) => Err(Fault::of(Path::new(&path), error)),
+        };
+        self.path = path;
+        let bytes = &self.bytes[..outcome?];
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(text),
+            Err(_) => {
+                self.replaced.clear();
+                self.replaced.push_str(&String::from_utf8_lossy(bytes));
+                Ok(&self.replaced)
+            }
+        }
+    }
+
+    /// A file of `/proc`.
+    pub(crate) fn proc(&mut self, file: &str) -> Result<&str, Fault> {
+        self.read(Tree::Proc, &[file])
+    }
+
+    /// The trimmed text of a sysfs attribute that may be absent or unreadable.
+    pub(crate) fn word(&mut self, parts: &[&str]) -> Option<&str> {
+        Some(self.read(Tree::Sys, parts).ok()?.trim())
+    }
+
+    /// The number in a sysfs attribute that may be absent or unreadable.
+    pub(crate) fn number(&mut self, parts: &[&str]) -> Option<f64> {
+        self.word(parts).and_then(finite)
+    }
+
+    /// The sorted names in a folder.
+    pub(crate) fn list(&self, tree: Tree, parts: &[&str]) -> Result<Vec<String>, Fault> {
+        let path = self.path(tree, parts);
+        let entries = match std::fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(error) => return Err(Fault::of(&path, error)),
+        };
+        let mut names: Vec<String> =
+            entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn fill(&mut self, path: &str, whole: bool) -> std::io::Result<usize> {
+        if let Some(fd) = self.kept.get(path) {
+            match read_from_start(fd, &mut self.bytes, whole) {
+                // The device or task is gone; another may have its path now.
+                Err(Errno::NODEV | Errno::SRCH | Errno::NOENT | Errno::NXIO) => {
+                    self.kept.remove(path);
+                }
+                other => return Ok(other?),
+            }
+        }
+        // Not blocking: a FIFO where a file should be must not stop the reading.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let fd = rustix::fs::open(path, flags, Mode::empty())?;
+        let length = read_from_start(&fd, &mut self.bytes, whole)?;
+        if self.kept.len() < self.may_keep {
+            let kind = rustix::fs::fstatfs(&fd).map_or(0, |found| found.f_type as u64);
+            if VIRTUAL.contains(&kind) {
+                self.kept.insert(path.into(), fd);
+            }
+        }
+        Ok(length)
+    }
+}
+
+fn join(path: &mut String, root: &str, parts: &[&str]) {
+    path.clear();
+    path.push_str(root);
+    for part in parts {
+        path.push('/');
+        path.push_str(part);
+    }
+}
+
+/// The length of what was read into `bytes`.
+fn read_from_start(fd: &OwnedFd, bytes: &mut Vec<u8>, whole: bool) -> Result<usize, Errno> {
+    let mut length = 0;
+    loop {
+        if length == bytes.len() {
+            if length >= MAX_BYTES {
+                return Err(Errno::FBIG);
+            }
+            bytes.resize(length * 2, 0);
+        }
+        match rustix::io::pread(fd, &mut bytes[length..], length as u64) {
+            Ok(0) => return Ok(length),
+            Ok(count) => {
+                length += count;
+                if whole && length < bytes.len() {
+                    return Ok(length);
+                }
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// A number as the kernel writes them: no `inf`, no `nan`.
+pub(crate) fn finite(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|number: &f64| number.is_finite())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_as_it_is_now_and_a_large_one_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut files = Files::new(&Roots { sys: dir.path().into(), ..Roots::default() });
+        let file = dir.path().join("a/b");
+        std::fs::create_dir_all(dir.path().join("a")).unwrap();
+        for text in ["12\n", "", "inf\n", " 7 "] {
+            std::fs::write(&file, text).unwrap();
+            assert_eq!(files.read(Tree::Sys, &["a", "b"]).unwrap(), text);
+        }
+        assert_eq!(files.number(&["a", "b"]), Some(7.0));
+        std::fs::write(&file, "x".repeat(100_000)).unwrap();
+        assert_eq!(files.read(Tree::Sys, &["a", "b"]).unwrap().len(), 100_000);
+        std::fs::write(&file, b"a\xffb").unwrap();
+        assert_eq!(files.word(&["a", "b"]), Some("a\u{fffd}b"));
+        std::fs::remove_file(&file).unwrap();
+        assert!(matches!(files.read(Tree::Sys, &["a", "b"]), Err(Fault::Absent { .. })));
+        // Its own folder is not a file.
+        assert!(matches!(files.read(Tree::Sys, &["a"]), Err(Fault::Read { .. })));
+        assert!(files.kept.is_empty(), "an ordinary file was kept open");
+    }
+
+    #[test]
+    fn the_kernels_files_stay_open() {
+        let mut files = Files::new(&Roots::default());
+        let first = files.proc("uptime").unwrap().to_owned();
+        assert_eq!(files.kept.len(), 1);
+        let later = files.proc("uptime").unwrap().to_owned();
+        let seconds = |text: &str| text.split(' ').next().unwrap().parse::<f64>().unwrap();
+        assert!(seconds(&later) >= seconds(&first));
+        // A table of many records comes whole.
+        assert!(files.proc("self/smaps").unwrap().lines().filter(|l| l.starts_with("Rss:")).count() > 5);
+        for _ in 0..REOPEN_AFTER {
+            files.begin();
+        }
+        assert!(files.kept.is_empty());
+    }
+
+    #[test]
+    fn what_has_no_end_is_refused() {
+        let mut files = Files::new(&Roots { root: "/dev".into(), ..Roots::default() });
+        assert!(matches!(files.read(Tree::Root, &["zero"]), Err(Fault::Read { .. })));
+    }
+}
