@@ -1,6 +1,6 @@
 //! What a query answers.
 
-use crate::{Labels, Point};
+use crate::{HistogramPoint, Labels, Point, Value};
 
 /// A query's answer with what was noticed on the way.
 #[derive(Clone, Debug)]
@@ -40,8 +40,20 @@ pub enum Answer {
 pub struct Sample {
     /// What names the series.
     pub labels: Labels,
-    /// The value with its time.
-    pub point: Point,
+    /// When it was evaluated, in Unix milliseconds.
+    pub at_ms: i64,
+    /// The value.
+    pub value: Value,
+}
+
+impl Sample {
+    /// The number, where it is one.
+    pub fn float(&self) -> Option<f64> {
+        match self.value {
+            Value::Float(value) => Some(value),
+            Value::Histogram(_) => None,
+        }
+    }
 }
 
 /// A series' values over time.
@@ -49,8 +61,10 @@ pub struct Sample {
 pub struct Series {
     /// What names the series.
     pub labels: Labels,
-    /// The values, ascending by time.
+    /// The numbers, ascending by time.
     pub points: Vec<Point>,
+    /// The histograms, ascending by time.
+    pub histograms: Vec<HistogramPoint>,
 }
 
 /// A value as Prometheus' HTTP API writes it: the shortest decimal that reads

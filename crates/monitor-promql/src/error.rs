@@ -9,9 +9,6 @@ pub enum Error {
     /// The text is not a query. The client's fault.
     #[error("{0}")]
     Parse(String),
-    /// The query uses a part of the language that is not built yet.
-    #[error("`{0}` is not implemented in this version")]
-    NotImplemented(String),
     /// The query cannot be answered on this data: series that do not match one
     /// to one, a negative step, and the like. The client's fault.
     #[error("{0}")]
@@ -35,7 +32,7 @@ impl Error {
     /// Format overview): `bad_data`, `execution`, `timeout`, `canceled`, `internal`.
     pub fn api_type(&self) -> &'static str {
         match self {
-            Self::Parse(_) | Self::NotImplemented(_) => "bad_data",
+            Self::Parse(_) => "bad_data",
             Self::Execution(_) | Self::Limit(_) => "execution",
             Self::Timeout => "timeout",
             Self::Cancelled => "canceled",

@@ -1,25 +1,28 @@
-//! PromQL: reads a query and evaluates it over anything that has series.
+//! PromQL: evaluates a query over anything that has series.
 //!
-//! [`Query::parse`] reads the text, [`Query::instant`] and [`Query::range`]
-//! evaluate it over a [`Source`]; the answer is what Prometheus 3 would answer,
-//! ready for the HTTP API's JSON.
+//! [`Query::parse`] reads the text (see `monitor-lang`), [`Query::instant`] and
+//! [`Query::range`] evaluate it over a [`Source`]; the answer is what Prometheus
+//! 3.14 would answer, notes included, ready for the HTTP API's JSON.
+//!
+//! Series stream through a query one after another: a selector's samples are in
+//! memory for as long as their series is looked at, aggregations fold, and only
+//! what must see series together keeps them.
 //!
 //! It never does I/O, reads no clock and holds no state between queries. A
 //! query's length, nesting, steps, series and samples are bounded, and it asks
 //! [`Options::stop`] often, so that a hostile query costs an error.
 //!
-//! Limits of this version: no native histograms, duration expressions,
-//! `anchored`/`smoothed`, `info()` or start timestamps; each is an error that
-//! names it.
-//!
-//! Sources: Prometheus manual, "Querying"; the behaviour was checked against
-//! the scripts of Prometheus 3.14 (see [`script`]). `promql-parser` reads the text.
+//! Sources: Prometheus manual, "Querying"; the specification of native histograms
+//! (Prometheus 3); the behaviour was checked against the scripts of Prometheus
+//! 3.14 (see [`script`]).
 
 mod answer;
+mod column;
+mod dates;
 mod error;
 mod eval;
 mod functions;
-mod guard;
+mod notes;
 mod plan;
 mod query;
 pub mod script;
@@ -28,7 +31,7 @@ mod stats;
 pub use answer::{Answer, Outcome, Sample, Series, format_value};
 pub use error::Error;
 pub use monitor_model::{
-    Labels, LabelsBuilder, METRIC_NAME, Matcher, Point, STALE, STALE_BITS, Selection, SeriesData,
-    SeriesStream, Source, SourceError, is_stale, labels, series as source,
+    Histogram, HistogramPoint, Labels, LabelsBuilder, METRIC_NAME, Matcher, Point, STALE, STALE_BITS,
+    Selection, SeriesData, SeriesStream, Source, SourceError, Value, is_stale, labels, series as source,
 };
 pub use query::{Options, Query, Stop, parse_selector};

@@ -1,538 +1,309 @@
-//! From the parser's tree to ours: selectors compiled, functions looked up, what
-//! does not change from step to step marked.
+//! A query's tree made ready for one evaluation: spans computed, what is the same
+//! at each step marked, and what each part is to its parent.
 
+use crate::Error;
 use crate::functions::{self, Function};
-use crate::{Error, Labels, METRIC_NAME, Matcher, guard};
-use promql_parser::label::MatchOp;
-use promql_parser::parser::token::{self, TokenId};
-use promql_parser::parser::value::ValueType;
-use promql_parser::parser::{self as ast, AtModifier, Expr, LabelModifier, VectorMatchCardinality};
-use std::time::{Duration, SystemTime};
+use monitor_lang::ast::{
+    AggregateOp, At, BinaryOp, Expr, Kind as Ast, Matching, Place, Selector as AstSelector, Shift, Span, Type,
+};
+use monitor_model::{METRIC_NAME, Matcher};
 
 /// A part of a query.
-#[derive(Clone, Debug)]
-pub(crate) enum Node {
-    Number(f64),
-    Text(String),
-    Vector(Selector),
-    /// Only as a function's argument, or as a whole instant query.
-    Range(Box<Range>),
-    Negate(Box<Node>),
-    Binary(Box<Binary>),
-    Aggregate(Box<Aggregate>),
-    Call(Call),
-    /// The same at each step: evaluated once.
-    Constant(Box<Node>),
+#[derive(Debug)]
+pub(crate) struct Part<'e> {
+    pub(crate) kind: Kind<'e>,
+    /// Where it stands; of a part in parentheses what is inside them.
+    pub(crate) place: Place,
+    pub(crate) gives: Type,
 }
 
-/// `up{job="a"} offset 5m @ 100`.
-#[derive(Clone, Debug)]
-pub(crate) struct Selector {
-    pub(crate) matchers: Vec<Matcher>,
+#[derive(Debug)]
+pub(crate) enum Kind<'e> {
+    Number(f64),
+    Text(&'e str),
+    Selector(Selector<'e>),
+    Range(Range<'e>),
+    Negate(Box<Part<'e>>),
+    Binary(Box<Binary<'e>>),
+    Aggregate(Box<Aggregate<'e>>),
+    Call(Call<'e>),
+    /// The same at each step.
+    Constant(Box<Part<'e>>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Selector<'e> {
+    pub(crate) matchers: &'e [Matcher],
     pub(crate) time: TimeShift,
+    pub(crate) anchored: bool,
+    pub(crate) smoothed: bool,
+    /// Only count and sum of its histograms are asked for; Prometheus then tells
+    /// resets between samples by itself.
+    pub(crate) stats_only: bool,
+    pub(crate) place: Place,
 }
 
 /// `offset` and `@`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct TimeShift {
+    /// How much earlier.
     pub(crate) offset_ms: i64,
-    pub(crate) at: Option<At>,
+    /// Instead of the time of evaluation.
+    pub(crate) at_ms: Option<i64>,
 }
 
-/// The time that `@` gives.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum At {
-    Ms(i64),
-    Start,
-    End,
+impl TimeShift {
+    pub(crate) fn apply(self, at_ms: i64) -> i64 {
+        self.at_ms.unwrap_or(at_ms) - self.offset_ms
+    }
 }
 
-/// `up[5m]` or `expression[5m:10s]`.
-#[derive(Clone, Debug)]
-pub(crate) struct Range {
-    pub(crate) of: RangeOf,
+#[derive(Debug)]
+pub(crate) struct Range<'e> {
+    pub(crate) of: RangeOf<'e>,
     pub(crate) range_ms: i64,
     pub(crate) time: TimeShift,
 }
 
-#[derive(Clone, Debug)]
-pub(crate) enum RangeOf {
-    Series(Vec<Matcher>),
-    Subquery { expr: Node, step_ms: Option<i64> },
+#[derive(Debug)]
+pub(crate) enum RangeOf<'e> {
+    Series(Selector<'e>),
+    Subquery { part: Box<Part<'e>>, step_ms: Option<i64> },
 }
 
-#[derive(Clone, Debug)]
-pub(crate) struct Binary {
-    pub(crate) op: Op,
-    pub(crate) left: Node,
-    pub(crate) right: Node,
-    /// Whether each side is a number at each step, not series.
-    pub(crate) scalars: (bool, bool),
-    pub(crate) return_bool: bool,
-    pub(crate) matching: Matching,
+#[derive(Debug)]
+pub(crate) struct Binary<'e> {
+    pub(crate) op: BinaryOp,
+    pub(crate) left: Part<'e>,
+    pub(crate) right: Part<'e>,
+    pub(crate) matching: Option<&'e Matching>,
+    pub(crate) bool: bool,
 }
 
-/// How the series of two sides find one another.
-#[derive(Clone, Debug)]
-pub(crate) struct Matching {
-    /// Whether `labels` are those that must agree, or those that need not.
-    pub(crate) on: bool,
-    pub(crate) labels: Vec<String>,
-    pub(crate) many: Many,
-    /// Labels taken over from the side that has one.
-    pub(crate) include: Vec<String>,
-    pub(crate) fill_left: Option<f64>,
-    pub(crate) fill_right: Option<f64>,
-}
-
-/// Which side may have several series for one of the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Many {
-    Neither,
-    Left,
-    Right,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Op {
-    Add,
-    Sub,
-    Mul,
-    Div,
-    Mod,
-    Pow,
-    Atan2,
-    Equal,
-    NotEqual,
-    Greater,
-    Less,
-    GreaterEqual,
-    LessEqual,
-    And,
-    Or,
-    Unless,
-}
-
-impl Op {
-    pub(crate) fn is_comparison(self) -> bool {
-        use Op::*;
-        matches!(self, Equal | NotEqual | Greater | Less | GreaterEqual | LessEqual)
-    }
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct Aggregate {
+#[derive(Debug)]
+pub(crate) struct Aggregate<'e> {
     pub(crate) op: AggregateOp,
-    pub(crate) expr: Node,
-    pub(crate) param: Option<Node>,
-    pub(crate) grouping: Grouping,
-}
-
-/// `by` or `without`.
-#[derive(Clone, Debug)]
-pub(crate) struct Grouping {
+    pub(crate) param: Option<Part<'e>>,
+    pub(crate) of: Part<'e>,
+    /// Ascending, each once.
+    pub(crate) labels: Vec<&'e str>,
     pub(crate) without: bool,
-    pub(crate) labels: Vec<String>,
 }
 
-impl Grouping {
-    /// The labels of the group that a series belongs to.
-    pub(crate) fn group(&self, labels: &Labels) -> Labels {
-        let named = |name: &str| self.labels.iter().any(|l| l == name);
-        match self.without {
-            true => labels.without(|name| named(name) || name == METRIC_NAME),
-            false => labels.without(|name| !named(name)),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AggregateOp {
-    Sum,
-    Avg,
-    Count,
-    Min,
-    Max,
-    Group,
-    Stddev,
-    Stdvar,
-    Quantile,
-    Topk,
-    Bottomk,
-    Limitk,
-    LimitRatio,
-    CountValues,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct Call {
+#[derive(Debug)]
+pub(crate) struct Call<'e> {
     pub(crate) function: Function,
-    pub(crate) args: Vec<Node>,
+    pub(crate) args: Vec<Part<'e>>,
 }
 
-/// A read query.
-#[derive(Clone, Debug)]
-pub(crate) struct Plan {
-    pub(crate) root: Node,
-    pub(crate) kind: ValueType,
+/// The times that a whole query is about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct QueryTimes {
+    pub(crate) start_ms: i64,
+    pub(crate) end_ms: i64,
+    /// 0 for an instant query.
+    pub(crate) step_ms: i64,
 }
 
-/// Reads a query.
-pub(crate) fn read(text: &str) -> Result<Plan, Error> {
-    let expr = parse(text)?;
-    let kind = expr.value_type();
-    let mut root = lower(&expr)?;
-    if mark_constants(&mut root).wrap {
-        wrap(&mut root);
-    }
-    Ok(Plan { root, kind })
+/// Times and spans are kept below 2⁵³ ms, so that sums of a few of them never overflow.
+pub(crate) const MAX_TIME_MS: i64 = 1 << 53;
+
+/// Makes a tree ready.
+pub(crate) fn prepare(expr: &Expr, times: QueryTimes) -> Result<Part<'_>, Error> {
+    let ready = Preparer { times }.part(expr, Above::default())?;
+    Ok(ready.finished())
 }
 
-/// Reads a selector alone.
-pub(crate) fn read_selector(text: &str) -> Result<Vec<Matcher>, Error> {
-    match parse(text)? {
-        Expr::VectorSelector(selector) if selector.offset.is_none() && selector.at.is_none() => {
-            matchers(&selector)
-        }
-        _ => Err(Error::Parse(format!("`{text}` is not a series selector such as `up{{job=\"a\"}}`"))),
-    }
-}
-
-/// The parser behind its guard. A panic in it is a defect of the parser that the
-/// guard does not know; the client still gets an error.
-fn parse(text: &str) -> Result<Expr, Error> {
-    guard::check(text)?;
-    match std::panic::catch_unwind(|| ast::parse(text)) {
-        Ok(Ok(expr)) => Ok(expr),
-        Ok(Err(why)) => Err(Error::Parse(why)),
-        Err(_) => Err(Error::Parse("the query cannot be read".into())),
-    }
-}
-
-fn lower(expr: &Expr) -> Result<Node, Error> {
-    match expr {
-        Expr::NumberLiteral(number) => Ok(Node::Number(number.val)),
-        Expr::StringLiteral(text) => Ok(Node::Text(text.val.clone())),
-        Expr::Paren(paren) => lower(&paren.expr),
-        Expr::Unary(unary) => Ok(Node::Negate(Box::new(lower(&unary.expr)?))),
-        Expr::VectorSelector(selector) => Ok(Node::Vector(Selector {
-            matchers: matchers(selector)?,
-            time: time_shift(selector.offset.as_ref(), selector.at.as_ref())?,
-        })),
-        Expr::MatrixSelector(matrix) => Ok(Node::Range(Box::new(Range {
-            of: RangeOf::Series(matchers(&matrix.vs)?),
-            range_ms: millis(matrix.range)?,
-            time: time_shift(matrix.vs.offset.as_ref(), matrix.vs.at.as_ref())?,
-        }))),
-        Expr::Subquery(subquery) => lower_subquery(subquery),
-        Expr::Binary(binary) => lower_binary(binary),
-        Expr::Aggregate(aggregate) => lower_aggregate(aggregate),
-        Expr::Call(call) => lower_call(call),
-        Expr::Extension(_) => Err(Error::NotImplemented("extension".into())),
-    }
-}
-
-fn lower_subquery(subquery: &ast::SubqueryExpr) -> Result<Node, Error> {
-    let step_ms = subquery.step.map(millis).transpose()?;
-    Ok(Node::Range(Box::new(Range {
-        of: RangeOf::Subquery { expr: lower(&subquery.expr)?, step_ms },
-        range_ms: millis(subquery.range)?,
-        time: time_shift(subquery.offset.as_ref(), subquery.at.as_ref())?,
-    })))
-}
-
-fn lower_call(call: &ast::Call) -> Result<Node, Error> {
-    let function = functions::find(call.func.name)
-        .ok_or_else(|| Error::NotImplemented(format!("{}()", call.func.name)))?;
-    let args = call.args.args.iter().map(|arg| lower(arg)).collect::<Result<_, _>>()?;
-    Ok(Node::Call(Call { function, args }))
-}
-
-fn lower_aggregate(aggregate: &ast::AggregateExpr) -> Result<Node, Error> {
-    use AggregateOp::*;
-    let op = match aggregate.op.id() {
-        token::T_SUM => Sum,
-        token::T_AVG => Avg,
-        token::T_COUNT => Count,
-        token::T_MIN => Min,
-        token::T_MAX => Max,
-        token::T_GROUP => Group,
-        token::T_STDDEV => Stddev,
-        token::T_STDVAR => Stdvar,
-        token::T_QUANTILE => Quantile,
-        token::T_TOPK => Topk,
-        token::T_BOTTOMK => Bottomk,
-        token::T_LIMITK => Limitk,
-        token::T_LIMIT_RATIO => LimitRatio,
-        token::T_COUNT_VALUES => CountValues,
-        _ => return Err(Error::NotImplemented(aggregate.op.to_string())),
-    };
-    let (without, labels) = label_list(aggregate.modifier.as_ref());
-    Ok(Node::Aggregate(Box::new(Aggregate {
-        op,
-        expr: lower(&aggregate.expr)?,
-        param: aggregate.param.as_ref().map(|param| lower(param)).transpose()?,
-        grouping: Grouping { without: without && aggregate.modifier.is_some(), labels },
-    })))
-}
-
-/// Whether a list leaves labels out, and the list.
-fn label_list(modifier: Option<&LabelModifier>) -> (bool, Vec<String>) {
-    match modifier {
-        Some(LabelModifier::Include(list)) => (false, list.labels.clone()),
-        Some(LabelModifier::Exclude(list)) => (true, list.labels.clone()),
-        None => (true, Vec::new()),
-    }
-}
-
-fn lower_binary(binary: &ast::BinaryExpr) -> Result<Node, Error> {
-    let op = operator(binary.op.id()).ok_or_else(|| Error::NotImplemented(binary.op.to_string()))?;
-    let scalar = |expr: &Expr| expr.value_type() == ValueType::Scalar;
-    let modifier = binary.modifier.as_ref();
-    let (ignoring, labels) = label_list(modifier.and_then(|m| m.matching.as_ref()));
-    let (many, include) = match modifier.map(|m| &m.card) {
-        Some(VectorMatchCardinality::ManyToOne(include)) => (Many::Left, include.labels.clone()),
-        Some(VectorMatchCardinality::OneToMany(include)) => (Many::Right, include.labels.clone()),
-        _ => (Many::Neither, Vec::new()),
-    };
-    Ok(Node::Binary(Box::new(Binary {
-        op,
-        left: lower(&binary.lhs)?,
-        right: lower(&binary.rhs)?,
-        scalars: (scalar(&binary.lhs), scalar(&binary.rhs)),
-        return_bool: modifier.is_some_and(|m| m.return_bool),
-        matching: Matching {
-            on: !ignoring,
-            labels,
-            many,
-            include,
-            fill_left: modifier.and_then(|m| m.fill_values.lhs),
-            fill_right: modifier.and_then(|m| m.fill_values.rhs),
-        },
-    })))
-}
-
-fn operator(id: TokenId) -> Option<Op> {
-    Some(match id {
-        token::T_ADD => Op::Add,
-        token::T_SUB => Op::Sub,
-        token::T_MUL => Op::Mul,
-        token::T_DIV => Op::Div,
-        token::T_MOD => Op::Mod,
-        token::T_POW => Op::Pow,
-        token::T_ATAN2 => Op::Atan2,
-        token::T_EQLC => Op::Equal,
-        token::T_NEQ => Op::NotEqual,
-        token::T_GTR => Op::Greater,
-        token::T_LSS => Op::Less,
-        token::T_GTE => Op::GreaterEqual,
-        token::T_LTE => Op::LessEqual,
-        token::T_LAND => Op::And,
-        token::T_LOR => Op::Or,
-        token::T_LUNLESS => Op::Unless,
-        _ => return None,
-    })
-}
-
-/// The conditions of a selector, its metric name among them.
-fn matchers(selector: &ast::VectorSelector) -> Result<Vec<Matcher>, Error> {
-    if !selector.matchers.or_matchers.is_empty() {
-        // The parser reads this extension of VictoriaMetrics; Prometheus does not.
-        return Err(Error::Parse("`or` between label matchers is not PromQL".into()));
-    }
-    let name = selector.name.iter().map(|name| Ok(Matcher::equal(METRIC_NAME, name)));
-    let others = selector.matchers.matchers.iter().map(|matcher| match &matcher.op {
-        MatchOp::Equal => Ok(Matcher::equal(&matcher.name, &matcher.value)),
-        MatchOp::NotEqual => Ok(Matcher::not_equal(&matcher.name, &matcher.value)),
-        MatchOp::Re(_) => Ok(Matcher::regex(&matcher.name, &matcher.value, false)?),
-        MatchOp::NotRe(_) => Ok(Matcher::regex(&matcher.name, &matcher.value, true)?),
-    });
-    name.chain(others).collect()
-}
-
-fn time_shift(offset: Option<&ast::Offset>, at: Option<&AtModifier>) -> Result<TimeShift, Error> {
-    let offset_ms = match offset {
-        Some(ast::Offset::Pos(duration)) => millis(*duration)?,
-        Some(ast::Offset::Neg(duration)) => -millis(*duration)?,
-        None => 0,
-    };
-    let at = match at {
-        Some(AtModifier::Start) => Some(At::Start),
-        Some(AtModifier::End) => Some(At::End),
-        Some(AtModifier::At(time)) => Some(At::Ms(match time.duration_since(SystemTime::UNIX_EPOCH) {
-            Ok(after) => millis(after)?,
-            Err(before) => -millis(before.duration())?,
-        })),
-        None => None,
-    };
-    Ok(TimeShift { offset_ms, at })
-}
-
-/// Times and durations are kept below 2⁵³ ms (285,000 years), so that sums of a
-/// few of them never overflow.
-fn millis(duration: Duration) -> Result<i64, Error> {
-    i64::try_from(duration.as_millis())
-        .ok()
-        .filter(|ms| *ms < 1 << 53)
-        .ok_or_else(|| Error::Parse("a time or duration in the query is out of range".into()))
-}
-
-/// What a part's parent must know about it.
-struct Constancy {
-    /// It is the same at each step.
+/// A part with what its parent must know.
+struct Ready<'e> {
+    part: Part<'e>,
+    /// The same at each step.
     constant: bool,
-    /// It is worth marking.
+    /// To be evaluated once where its parent is not constant.
     wrap: bool,
 }
 
-/// Marks the largest parts that are the same at each step, as Prometheus does
-/// (`PreprocessExpr`): those whose selectors are all fixed by `@`, outside
-/// functions that look at the evaluation time.
-fn mark_constants(node: &mut Node) -> Constancy {
-    let both = |yes| Constancy { constant: yes, wrap: yes };
-    match node {
-        Node::Number(_) | Node::Text(_) => Constancy { constant: true, wrap: false },
-        Node::Vector(selector) => both(selector.time.at.is_some()),
-        Node::Range(range) => {
-            if let RangeOf::Subquery { expr, .. } = &mut range.of
-                && mark_constants(expr).wrap
-            {
-                wrap(expr);
-            }
-            // Its function evaluates it; it is never marked itself.
-            Constancy { constant: range.time.at.is_some(), wrap: false }
+impl<'e> Ready<'e> {
+    fn finished(self) -> Part<'e> {
+        if !(self.constant && self.wrap) {
+            return self.part;
         }
-        Node::Negate(inner) => mark_constants(inner),
-        Node::Aggregate(aggregate) => {
-            let inner = mark_constants(&mut aggregate.expr);
-            let param = aggregate.param.as_mut().is_none_or(|p| mark_constants(p).constant);
-            if inner.wrap && !param {
-                wrap(&mut aggregate.expr);
-            }
-            both(inner.constant && param)
-        }
-        Node::Binary(binary) => {
-            let (left, right) = (mark_constants(&mut binary.left), mark_constants(&mut binary.right));
-            if left.constant && right.constant {
-                return both(true);
-            }
-            if left.wrap {
-                wrap(&mut binary.left);
-            }
-            if right.wrap {
-                wrap(&mut binary.right);
-            }
-            both(false)
-        }
-        Node::Call(call) => {
-            let args: Vec<Constancy> = call.args.iter_mut().map(mark_constants).collect();
-            if !call.function.sees_time && args.iter().all(|a| a.constant) {
-                return both(true);
-            }
-            for (arg, constancy) in call.args.iter_mut().zip(args) {
-                if constancy.wrap && !call.function.takes_selector() {
-                    wrap(arg);
-                }
-            }
-            both(false)
-        }
-        Node::Constant(_) => both(true),
+        let (place, gives) = (self.part.place, self.part.gives);
+        Part { kind: Kind::Constant(Box::new(self.part)), place, gives }
     }
 }
 
-fn wrap(node: &mut Node) {
-    let inner = std::mem::replace(node, Node::Number(0.0));
-    *node = Node::Constant(Box::new(inner));
+/// What stands above a part.
+#[derive(Clone, Copy, Default)]
+struct Above {
+    /// Something that wants only count or sum of histograms.
+    wants_stats: bool,
+    /// Something that wants all of them.
+    wants_all: bool,
 }
 
-/// Fixes selectors and subqueries to a time; false where a function sees the
-/// time of evaluation.
-pub(crate) fn pin(node: &mut Node, at_ms: i64) -> bool {
-    let fix = |time: &mut TimeShift| {
-        let fixed = time.at.is_some();
-        time.at.get_or_insert(At::Ms(at_ms));
-        fixed
-    };
-    match node {
-        Node::Number(_) | Node::Text(_) => true,
-        Node::Vector(selector) => {
-            fix(&mut selector.time);
-            true
-        }
-        Node::Range(range) => {
-            fix(&mut range.time);
-            // What is inside a subquery follows the subquery's own times.
-            match &range.of {
-                RangeOf::Series(_) => true,
-                RangeOf::Subquery { expr, .. } => !expr.calls(&moves),
+struct Preparer {
+    times: QueryTimes,
+}
+
+impl Preparer {
+    fn part<'e>(&self, expr: &'e Expr, above: Above) -> Result<Ready<'e>, Error> {
+        let ready = |kind, constant, wrap| Ready {
+            part: Part { kind, place: expr.place, gives: expr.gives() },
+            constant,
+            wrap,
+        };
+        Ok(match &expr.kind {
+            Ast::Number { value, .. } => ready(Kind::Number(*value), true, false),
+            Ast::Text(text) => ready(Kind::Text(text), true, false),
+            Ast::Selector(selector) => {
+                let selector = self.selector(selector, above)?;
+                let fixed = selector.time.at_ms.is_some();
+                ready(Kind::Selector(selector), fixed, fixed)
             }
-        }
-        Node::Negate(inner) | Node::Constant(inner) => pin(inner, at_ms),
-        Node::Binary(binary) => {
-            let left = pin(&mut binary.left, at_ms);
-            pin(&mut binary.right, at_ms) && left
-        }
-        Node::Aggregate(aggregate) => {
-            let param = aggregate.param.as_mut().is_none_or(|param| pin(param, at_ms));
-            pin(&mut aggregate.expr, at_ms) && param
-        }
-        Node::Call(call) => {
-            // All arguments, whatever the first of them says.
-            let mut fixed = !moves(&call.function);
-            for arg in &mut call.args {
-                fixed &= pin(arg, at_ms);
+            Ast::Range { selector, range } => {
+                let selector = self.selector(selector, above)?;
+                let time = selector.time;
+                let range = Range { of: RangeOf::Series(selector), range_ms: self.span(range, false)?, time };
+                ready(Kind::Range(range), time.at_ms.is_some(), false)
             }
-            fixed
+            Ast::Subquery { of, range, step, shift } => {
+                let part = self.part(of, Above { wants_all: true, ..above })?.finished();
+                let step_ms = step.as_ref().map(|step| self.span(step, false)).transpose()?;
+                let time = self.shift(shift)?;
+                let of = RangeOf::Subquery { part: Box::new(part), step_ms };
+                let range = Range { of, range_ms: self.span(range, false)?, time };
+                ready(Kind::Range(range), time.at_ms.is_some(), false)
+            }
+            Ast::Paren(inner) => self.part(inner, above)?,
+            Ast::Unary { minus: false, of } => self.part(of, above)?,
+            Ast::Unary { minus: true, of } => {
+                let of = self.part(of, above)?;
+                let (constant, wrap) = (of.constant, of.constant);
+                ready(Kind::Negate(Box::new(of.part)), constant, wrap)
+            }
+            Ast::Binary { op, left, right, matching, bool } => {
+                let (left, right) = (self.part(left, above)?, self.part(right, above)?);
+                let constant = left.constant && right.constant;
+                let side = |side: Ready<'e>| if constant { side.part } else { side.finished() };
+                let binary = Binary {
+                    op: *op,
+                    left: side(left),
+                    right: side(right),
+                    matching: matching.as_ref(),
+                    bool: *bool,
+                };
+                ready(Kind::Binary(Box::new(binary)), constant, true)
+            }
+            Ast::Aggregate { op, param, of, labels, without } => {
+                let param = param.as_ref().map(|param| self.part(param, above)).transpose()?;
+                let of = self.part(of, above)?;
+                let constant = of.constant && param.as_ref().is_none_or(|param| param.constant);
+                let side = |side: Ready<'e>| if constant { side.part } else { side.finished() };
+                let mut labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+                labels.sort_unstable();
+                labels.dedup();
+                let aggregate =
+                    Aggregate { op: *op, param: param.map(side), of: side(of), labels, without: *without };
+                ready(Kind::Aggregate(Box::new(aggregate)), constant, true)
+            }
+            Ast::Call { function, args } => self.call(expr, function.name, args, above)?,
+        })
+    }
+
+    fn call<'e>(
+        &self,
+        expr: &'e Expr,
+        name: &str,
+        args: &'e [Expr],
+        above: Above,
+    ) -> Result<Ready<'e>, Error> {
+        let function = functions::find(name)
+            .ok_or_else(|| Error::Execution(format!("the function `{name}` cannot be evaluated")))?;
+        let below = Above {
+            wants_stats: above.wants_stats || function.wants_stats(),
+            wants_all: above.wants_all || function.wants_buckets(),
+        };
+        let args = args.iter().map(|arg| self.part(arg, below)).collect::<Result<Vec<_>, _>>()?;
+        let constant = !function.sees_time && args.iter().all(|arg| arg.constant);
+        let args = args.into_iter().map(|arg| if constant { arg.part } else { arg.finished() }).collect();
+        Ok(Ready {
+            part: Part { kind: Kind::Call(Call { function, args }), place: expr.place, gives: expr.gives() },
+            constant,
+            wrap: true,
+        })
+    }
+
+    fn selector<'e>(&self, selector: &'e AstSelector, above: Above) -> Result<Selector<'e>, Error> {
+        Ok(Selector {
+            matchers: &selector.matchers,
+            time: self.shift(&selector.shift)?,
+            anchored: selector.anchored,
+            smoothed: selector.smoothed,
+            stats_only: above.wants_stats && !above.wants_all,
+            place: selector.place,
+        })
+    }
+
+    fn shift(&self, shift: &Shift) -> Result<TimeShift, Error> {
+        let offset_ms = shift.offset.as_ref().map_or(Ok(0), |offset| self.span(offset, true))?;
+        let at_ms = shift.at.map(|at| match at {
+            At::Time(ms) => ms,
+            At::Start => self.times.start_ms,
+            At::End => self.times.end_ms,
+        });
+        if at_ms.is_some_and(|at| at.unsigned_abs() >= MAX_TIME_MS as u64) {
+            return Err(Error::Parse("the time of an `@` is out of range".into()));
         }
+        Ok(TimeShift { offset_ms, at_ms })
+    }
+
+    /// Milliseconds of a span.
+    fn span(&self, span: &Span, may_be_negative: bool) -> Result<i64, Error> {
+        let ms = spans::resolve(span, self.times, may_be_negative)?;
+        if ms.unsigned_abs() >= MAX_TIME_MS as u64 {
+            return Err(Error::Parse("a duration of the query is out of range".into()));
+        }
+        Ok(ms)
     }
 }
 
-/// Whether a function gives something else at another time although its
-/// selectors are fixed.
-fn moves(function: &Function) -> bool {
-    function.sees_time || function.sees_query()
+/// Whether the label sets that a part gives differ in more than the metric's name.
+pub(crate) fn distinct_without_name(part: &Part<'_>) -> bool {
+    match &part.kind {
+        Kind::Selector(selector) => has_one_name(selector.matchers),
+        Kind::Range(range) => match &range.of {
+            RangeOf::Series(selector) => has_one_name(selector.matchers),
+            RangeOf::Subquery { part, .. } => distinct_without_name(part),
+        },
+        Kind::Negate(inner) | Kind::Constant(inner) => distinct_without_name(inner),
+        Kind::Aggregate(aggregate) => match aggregate.op {
+            AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk | AggregateOp::LimitRatio => {
+                distinct_without_name(&aggregate.of)
+            }
+            _ => aggregate.without || !aggregate.labels.contains(&METRIC_NAME),
+        },
+        Kind::Call(call) => call.function.keeps_series_apart() && call.args.iter().all(distinct_without_name),
+        Kind::Binary(binary) => match (binary.left.gives, binary.right.gives) {
+            (Type::Vector, Type::Scalar) => distinct_without_name(&binary.left),
+            (Type::Scalar, Type::Vector) => distinct_without_name(&binary.right),
+            _ => false,
+        },
+        Kind::Number(_) | Kind::Text(_) => true,
+    }
 }
 
-impl Node {
-    /// Whether a function of some kind is called anywhere in this part.
-    pub(crate) fn calls(&self, wanted: &dyn Fn(&Function) -> bool) -> bool {
-        match self {
-            Self::Number(_) | Self::Text(_) | Self::Vector(_) => false,
-            Self::Range(range) => match &range.of {
-                RangeOf::Series(_) => false,
-                RangeOf::Subquery { expr, .. } => expr.calls(wanted),
-            },
-            Self::Negate(inner) | Self::Constant(inner) => inner.calls(wanted),
-            Self::Binary(binary) => binary.left.calls(wanted) || binary.right.calls(wanted),
-            Self::Aggregate(aggregate) => {
-                aggregate.param.as_ref().is_some_and(|param| param.calls(wanted))
-                    || aggregate.expr.calls(wanted)
-            }
-            Self::Call(call) => wanted(&call.function) || call.args.iter().any(|arg| arg.calls(wanted)),
-        }
-    }
+fn has_one_name(matchers: &[Matcher]) -> bool {
+    matchers.iter().any(|m| m.name == METRIC_NAME && m.is_equality())
+}
 
-    /// The conditions of each selector in this part, in order.
-    pub(crate) fn selectors(&self, into: &mut Vec<Vec<Matcher>>) {
-        match self {
-            Self::Number(_) | Self::Text(_) => {}
-            Self::Vector(selector) => into.push(selector.matchers.clone()),
-            Self::Range(range) => match &range.of {
-                RangeOf::Series(matchers) => into.push(matchers.clone()),
-                RangeOf::Subquery { expr, .. } => expr.selectors(into),
-            },
-            Self::Negate(inner) | Self::Constant(inner) => inner.selectors(into),
-            Self::Binary(binary) => {
-                binary.left.selectors(into);
-                binary.right.selectors(into);
-            }
-            Self::Aggregate(aggregate) => {
-                if let Some(param) = &aggregate.param {
-                    param.selectors(into);
-                }
-                aggregate.expr.selectors(into);
-            }
-            Self::Call(call) => call.args.iter().for_each(|arg| arg.selectors(into)),
-        }
+/// Duration expressions.
+mod spans {
+    use super::{QueryTimes, Span};
+    use crate::Error;
+
+    pub(super) fn resolve(span: &Span, times: QueryTimes, may_be_negative: bool) -> Result<i64, Error> {
+        span.resolve(times.step_ms, times.end_ms - times.start_ms, may_be_negative)
+            .map_err(|error| Error::Execution(error.to_string()))
     }
 }

@@ -1,15 +1,18 @@
 //! A query, read once and evaluated as often as wanted.
 
-use crate::eval::{Evaluator, Steps, Value, present};
-use crate::plan::{self, Node, Plan, Range, RangeOf};
-use crate::{Answer, Error, Labels, Matcher, Outcome, Point, Sample, Series, Source};
-use promql_parser::parser::value::ValueType;
+use crate::column::{At, Column, SAME_LABELS, Steps, present};
+use crate::eval::Evaluator;
+use crate::plan::{self, Kind, MAX_TIME_MS, Part, QueryTimes, Range, RangeOf};
+use crate::{Answer, Error, HistogramPoint, Labels, Matcher, Outcome, Point, Sample, Series, Source, Value};
+use monitor_lang::ParseOptions;
+use monitor_lang::ast::{At as AtTime, Expr, Kind as Ast, Type};
+use monitor_model::Column as Rollup;
 
 /// A query that was read and understood.
 #[derive(Clone, Debug)]
 pub struct Query {
     text: String,
-    plan: Plan,
+    expr: Expr,
 }
 
 /// How a query is evaluated, and what it may take.
@@ -19,8 +22,8 @@ pub struct Options<'a> {
     pub lookback_ms: i64,
     /// The step of a subquery that gives none, in milliseconds; the interval of rules.
     pub subquery_step_ms: i64,
-    /// Values of eight or sixteen bytes that may be in memory at once. Default
-    /// 20,000,000; Prometheus: 50,000,000.
+    /// Values of eight or sixteen bytes that may be in memory at once; a histogram
+    /// counts as many as it takes. Default 20,000,000; Prometheus: 50,000,000.
     pub max_samples: u64,
     /// Series that one expression may have.
     pub max_series: usize,
@@ -56,13 +59,16 @@ impl Default for Options<'_> {
     }
 }
 
-/// Times are kept below 2⁵³ ms, so that sums of a few of them never overflow.
-const MAX_TIME_MS: i64 = 1 << 53;
+/// What a query's text may cost. Grafana's largest generated queries are around
+/// 20 kB; the heights are those at which evaluation fits a stack of 2 MiB even
+/// without optimisation.
+const LIMITS: ParseOptions = ParseOptions { max_bytes: 1 << 17, max_nesting: 100, max_height: 400 };
 
 impl Query {
     /// Reads a query.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        Ok(Self { text: text.into(), plan: plan::read(text)? })
+        let expr = monitor_lang::parse(text, &LIMITS).map_err(|error| Error::Parse(error.to_string()))?;
+        Ok(Self { text: text.into(), expr })
     }
 
     /// The text it was read from.
@@ -70,47 +76,47 @@ impl Query {
         &self.text
     }
 
+    /// Its tree.
+    pub fn expr(&self) -> &Expr {
+        &self.expr
+    }
+
     /// The text that the query is, where it is only that.
     pub(crate) fn literal(&self) -> Option<&str> {
-        match &self.plan.root {
-            Node::Text(text) => Some(text),
+        match &self.expr.unparenthesised().kind {
+            Ast::Text(text) => Some(text),
             _ => None,
         }
     }
 
     /// The conditions of each selector in it, in order.
     pub fn selectors(&self) -> Vec<Vec<Matcher>> {
-        let mut into = Vec::new();
-        self.plan.root.selectors(&mut into);
-        into
+        let mut found = Vec::new();
+        walk(&self.expr, &mut |expr| {
+            if let Ast::Selector(selector) | Ast::Range { selector, .. } = &expr.kind {
+                found.push(selector.matchers.clone());
+            }
+        });
+        found
     }
 
     /// Evaluates at one time, in Unix milliseconds.
     pub fn instant(&self, source: &dyn Source, at_ms: i64, options: &Options<'_>) -> Result<Outcome, Error> {
         check_times(&[at_ms])?;
+        let times = QueryTimes { start_ms: at_ms, end_ms: at_ms, step_ms: 0 };
+        let part = plan::prepare(&self.expr, times)?;
         let steps = Steps::new(at_ms, at_ms, 1);
-        let mut evaluator = Evaluator::new(source, options, steps);
-        let root = match &self.plan.root {
-            Node::Constant(inner) => inner,
-            root => root,
-        };
-        if let Node::Range(range) = root {
-            let series = raw_points(&mut evaluator, range, steps)?;
-            return Ok(outcome(evaluator, Answer::Matrix(series)));
-        }
-        let answer = match evaluator.eval(root, steps)? {
-            Value::Scalar(values) => Answer::Scalar(Point { at_ms, value: values[0] }),
-            Value::Text(text) => Answer::String { at_ms, text },
-            Value::Vector(columns) => {
-                let columns = evaluator.finish(columns)?;
-                let sample = |column: crate::eval::Column| {
-                    let value = column.values[0];
-                    present(value).then_some(Sample { labels: column.labels, point: Point { at_ms, value } })
-                };
-                Answer::Vector(columns.into_iter().filter_map(sample).collect())
+        let mut evaluator = Evaluator::new(source, options, times);
+        let answer = match (&part.kind, part.gives) {
+            (Kind::Text(text), _) => Answer::String { at_ms, text: (*text).to_owned() },
+            (Kind::Range(range), _) => Answer::Matrix(raw_points(&mut evaluator, range, steps)?),
+            (_, Type::Scalar) => {
+                let value = evaluator.scalars(&part, steps)?[0];
+                Answer::Scalar(Point { at_ms, value })
             }
+            _ => Answer::Vector(samples(&mut evaluator, &part, steps)?),
         };
-        Ok(outcome(evaluator, answer))
+        Ok(self.outcome(evaluator, answer))
     }
 
     /// Evaluates at `start`, `start + step` and so on until `end`, in
@@ -130,10 +136,11 @@ impl Query {
         if end_ms < start_ms {
             return Err(Error::Parse("the end of the range is before its start".into()));
         }
-        if !matches!(self.plan.kind, ValueType::Vector | ValueType::Scalar) {
+        let gives = self.expr.gives();
+        if !matches!(gives, Type::Vector | Type::Scalar) {
             return Err(Error::Parse(format!(
                 "invalid expression type {:?} for range query, must be Scalar or instant Vector",
-                if self.plan.kind == ValueType::String { "string" } else { "range vector" }
+                if gives == Type::String { "string" } else { "range vector" }
             )));
         }
         let steps = Steps::new(start_ms, end_ms, step_ms);
@@ -143,30 +150,51 @@ impl Query {
                 steps.count, options.max_steps
             )));
         }
-        let mut evaluator = Evaluator::new(source, options, steps);
-        let columns = match evaluator.eval(&self.plan.root, steps)? {
-            Value::Scalar(values) => {
-                vec![crate::eval::Column { labels: Labels::empty(), drop_name: false, values }]
+        let times = QueryTimes { start_ms, end_ms, step_ms };
+        let part = plan::prepare(&self.expr, times)?;
+        let mut evaluator = Evaluator::new(source, options, times);
+        let columns = match gives {
+            Type::Scalar => {
+                let values = evaluator.scalars(&part, steps)?;
+                // A number may have any bits, the marker's too.
+                let values = values.into_iter().map(|v| if present(v) { v } else { f64::NAN }).collect();
+                vec![Column::of_values(Labels::empty(), values)]
             }
-            Value::Vector(columns) => evaluator.finish(columns)?,
-            Value::Text(_) => return Err(Error::Parse("a range query cannot evaluate a text".into())),
+            _ => {
+                let columns = evaluator.columns(&part, steps)?;
+                evaluator.finish(columns)?
+            }
         };
-        let mut series: Vec<Series> = columns
-            .into_iter()
-            .map(|column| {
-                let points = steps.times().zip(column.values).filter(|(_, v)| present(*v));
-                let points = points.map(|(at_ms, value)| Point { at_ms, value }).collect();
-                Series { labels: column.labels, points }
-            })
-            .filter(|series| !series.points.is_empty())
-            .collect();
+        let mut series: Vec<Series> = columns.iter().map(|column| series_of(column, steps)).collect();
+        series.retain(|series| !(series.points.is_empty() && series.histograms.is_empty()));
         series.sort_by(|a, b| a.labels.cmp(&b.labels));
-        Ok(outcome(evaluator, Answer::Matrix(series)))
+        Ok(self.outcome(evaluator, Answer::Matrix(series)))
+    }
+
+    fn outcome(&self, evaluator: Evaluator<'_>, answer: Answer) -> Outcome {
+        let (warnings, infos) = evaluator.notes.tell(&self.text);
+        let joined = |mut all: Vec<String>, notes: Vec<String>| {
+            all.sort();
+            all.dedup();
+            all.extend(notes);
+            all
+        };
+        Outcome {
+            answer,
+            warnings: joined(evaluator.source_warnings, warnings),
+            infos: joined(evaluator.source_infos, infos),
+            samples_read: evaluator.samples_read,
+        }
     }
 
     /// Whether the answer at a time depends on the range that is asked for.
     pub(crate) fn sees_query(&self) -> bool {
-        self.plan.root.calls(&crate::functions::Function::sees_query)
+        let mut sees = false;
+        walk(&self.expr, &mut |expr| {
+            sees |= called(expr).is_some_and(|function| function.sees_query())
+                || spans(expr).any(|span| matches!(span, monitor_lang::ast::Span::Computed(..)));
+        });
+        sees
     }
 
     /// The same query with every selector and subquery fixed to a time that is
@@ -175,13 +203,13 @@ impl Query {
     /// what the query gives at `at_ms`: the script runner checks that.
     pub(crate) fn pinned(&self, at_ms: i64) -> Option<Self> {
         let mut pinned = self.clone();
-        plan::pin(&mut pinned.plan.root, at_ms).then_some(pinned)
+        pin(&mut pinned.expr, at_ms).then_some(pinned)
     }
 }
 
 /// Reads a series selector, the `match[]` of the HTTP API: `up{job="a"}`.
 pub fn parse_selector(text: &str) -> Result<Vec<Matcher>, Error> {
-    plan::read_selector(text)
+    monitor_lang::parse_selector(text).map_err(|error| Error::Parse(error.to_string()))
 }
 
 fn check_times(times: &[i64]) -> Result<(), Error> {
@@ -191,34 +219,126 @@ fn check_times(times: &[i64]) -> Result<(), Error> {
     Ok(())
 }
 
-fn outcome(evaluator: Evaluator<'_>, answer: Answer) -> Outcome {
-    Outcome {
-        answer,
-        warnings: evaluator.notes.warnings.into_iter().collect(),
-        infos: evaluator.notes.infos.into_iter().collect(),
-        samples_read: evaluator.samples_read,
+fn samples(evaluator: &mut Evaluator<'_>, part: &Part<'_>, steps: Steps) -> Result<Vec<Sample>, Error> {
+    let columns = evaluator.columns(part, steps)?;
+    let columns = evaluator.finish(columns)?;
+    let at_ms = steps.start_ms;
+    let sample = |column: Column| {
+        let value = match column.at(0) {
+            At::None => return None,
+            At::Float(value) => Value::Float(value),
+            At::Histogram(histogram) => Value::Histogram(histogram.clone()),
+        };
+        Some(Sample { labels: column.labels, at_ms, value })
+    };
+    Ok(columns.into_iter().filter_map(sample).collect())
+}
+
+fn series_of(column: &Column, steps: Steps) -> Series {
+    let floats = column.values.iter().filter(|v| present(**v)).count();
+    let mut series =
+        Series { labels: column.labels.clone(), points: Vec::with_capacity(floats), histograms: Vec::new() };
+    for (step, at_ms) in steps.times().enumerate() {
+        match column.at(step) {
+            At::None => {}
+            At::Float(value) => series.points.push(Point { at_ms, value }),
+            At::Histogram(histogram) => {
+                series.histograms.push(HistogramPoint { at_ms, value: histogram.clone() });
+            }
+        }
     }
+    series
 }
 
 /// The points themselves, for an instant query of `up[5m]`.
-fn raw_points(evaluator: &mut Evaluator<'_>, range: &Range, steps: Steps) -> Result<Vec<Series>, Error> {
-    let mut columns = Vec::new();
-    evaluator.each_series(range, steps, &mut |evaluator, labels, drop_name, points| {
-        if !points.is_empty() {
-            evaluator.keep_points(points.len())?;
-            let labels = if drop_name { labels.without_name() } else { labels };
-            columns.push(Series { labels, points: points.to_vec() });
+fn raw_points(evaluator: &mut Evaluator<'_>, range: &Range<'_>, steps: Steps) -> Result<Vec<Series>, Error> {
+    let mut found: Vec<Series> = Vec::new();
+    evaluator.each_range(range, Rollup::Value, steps, &mut |evaluator, series| {
+        let (points, histograms) = evaluator.points_of(range, steps.start_ms, series.data);
+        if points.is_empty() && histograms.is_empty() {
+            return Ok(());
         }
+        evaluator.hold(points.len() + histograms.len())?;
+        evaluator.check_series(found.len() + 1)?;
+        let labels = match series.drop_name {
+            true => series.data.labels.without(crate::eval::is_reserved),
+            false => series.data.labels.clone(),
+        };
+        found.push(Series { labels, points, histograms });
         Ok(())
     })?;
-    if matches!(range.of, RangeOf::Subquery { .. }) {
-        let mut seen = std::collections::HashSet::new();
-        if !columns.iter().all(|s: &Series| seen.insert(s.labels.clone())) {
-            return Err(Error::Execution("vector cannot contain metrics with the same labelset".into()));
+    found.sort_by(|a, b| a.labels.cmp(&b.labels));
+    if matches!(range.of, RangeOf::Subquery { .. })
+        && found.windows(2).any(|two| two[0].labels == two[1].labels)
+    {
+        return Err(Error::Execution(SAME_LABELS.into()));
+    }
+    Ok(found)
+}
+
+/// Visits each expression of a tree.
+fn walk<'e>(expr: &'e Expr, visit: &mut dyn FnMut(&'e Expr)) {
+    visit(expr);
+    match &expr.kind {
+        Ast::Number { .. } | Ast::Text(_) | Ast::Selector(_) | Ast::Range { .. } => {}
+        Ast::Subquery { of, .. } | Ast::Unary { of, .. } | Ast::Paren(of) => walk(of, visit),
+        Ast::Call { args, .. } => args.iter().for_each(|arg| walk(arg, visit)),
+        Ast::Aggregate { param, of, .. } => {
+            if let Some(param) = param {
+                walk(param, visit);
+            }
+            walk(of, visit);
+        }
+        Ast::Binary { left, right, .. } => {
+            walk(left, visit);
+            walk(right, visit);
         }
     }
-    columns.sort_by(|a, b| a.labels.cmp(&b.labels));
-    Ok(columns)
+}
+
+fn called(expr: &Expr) -> Option<crate::functions::Function> {
+    match &expr.kind {
+        Ast::Call { function, .. } => crate::functions::find(function.name),
+        _ => None,
+    }
+}
+
+/// The spans of an expression itself.
+fn spans(expr: &Expr) -> impl Iterator<Item = &monitor_lang::ast::Span> {
+    let (shift, range, step) = match &expr.kind {
+        Ast::Selector(selector) => (Some(&selector.shift), None, None),
+        Ast::Range { selector, range } => (Some(&selector.shift), Some(range), None),
+        Ast::Subquery { range, step, shift, .. } => (Some(shift), Some(range), step.as_ref()),
+        _ => (None, None, None),
+    };
+    shift.and_then(|shift| shift.offset.as_ref()).into_iter().chain(range).chain(step)
+}
+
+fn pin(expr: &mut Expr, at_ms: i64) -> bool {
+    if called(expr).is_some_and(|function| function.sees_time) {
+        return false;
+    }
+    let fix = |at: &mut Option<AtTime>| {
+        at.get_or_insert(AtTime::Time(at_ms));
+    };
+    match &mut expr.kind {
+        Ast::Number { .. } | Ast::Text(_) => true,
+        Ast::Selector(selector) | Ast::Range { selector, .. } => {
+            fix(&mut selector.shift.at);
+            true
+        }
+        // What is inside is evaluated at the subquery's own times, which are fixed then.
+        Ast::Subquery { shift, .. } => {
+            fix(&mut shift.at);
+            true
+        }
+        Ast::Unary { of, .. } | Ast::Paren(of) => pin(of, at_ms),
+        Ast::Call { args, .. } => args.iter_mut().all(|arg| pin(arg, at_ms)),
+        Ast::Aggregate { param, of, .. } => {
+            param.as_mut().is_none_or(|param| pin(param, at_ms)) && pin(of, at_ms)
+        }
+        Ast::Binary { left, right, .. } => pin(left, at_ms) && pin(right, at_ms),
+    }
 }
 
 #[cfg(test)]
@@ -293,9 +413,9 @@ mod tests {
                 .join()
         };
         let cases = [
-            "a".to_owned() + &" + a".repeat(400),
-            "1".to_owned() + &" ^ 1".repeat(400),
-            "-".repeat(400) + "a",
+            "a".to_owned() + &" + a".repeat(399),
+            "1".to_owned() + &" ^ 1".repeat(399),
+            "-".repeat(100) + "a",
             "(".repeat(100) + "a" + &")".repeat(100),
             "abs(".repeat(100) + "a" + &")".repeat(100),
             "sum(".repeat(100) + "a" + &")".repeat(100),

@@ -1,6 +1,8 @@
 //! The arithmetic of functions and aggregations.
 
 use crate::Point;
+use crate::notes::Mended;
+pub(crate) use monitor_model::histogram::format_g;
 
 /// Kahan's summation in Neumaier's variant, as Prometheus uses it
 /// (`util/kahansum`): `sum` and what rounding lost.
@@ -69,6 +71,20 @@ impl Mean {
     }
 }
 
+/// As Go's `%v` writes it: with an exponent from 10²¹.
+pub(crate) fn format_v(value: f64) -> String {
+    let plain = value == 0.0 || !value.is_finite() || (1e-4..1e21).contains(&value.abs());
+    if plain { crate::format_value(value) } else { exponential(value) }
+}
+
+/// `1.5e+06`: the exponent has a sign and at least two digits.
+pub(crate) fn exponential(value: f64) -> String {
+    let text = format!("{value:e}");
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or_default();
+    format!("{mantissa}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
+}
+
 /// Smallest first, NaN before all, as Prometheus orders values for quantiles.
 pub(crate) fn nan_first(a: &f64, b: &f64) -> std::cmp::Ordering {
     a.partial_cmp(b).unwrap_or_else(|| b.is_nan().cmp(&a.is_nan()))
@@ -134,16 +150,6 @@ pub(crate) fn linear_regression(points: &[Point], at_ms: i64) -> (f64, f64) {
 pub(crate) struct Bucket {
     pub(crate) upper: f64,
     pub(crate) count: f64,
-}
-
-/// What [`tidy_buckets`] had to mend.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Mended {
-    /// Bounds of the lowest and highest bucket that held less than one below it.
-    pub(crate) lowest: f64,
-    pub(crate) highest: f64,
-    /// The largest difference.
-    pub(crate) difference: f64,
 }
 
 /// Sorts buckets, merges those of the same bound, and makes counts grow: a

@@ -351,7 +351,10 @@ fn vector(
 ) -> Result<Vec<(Labels, f64)>, String> {
     let outcome = query.instant(&**sink.store(), now_ms as i64, options).map_err(|e| e.to_string())?;
     match outcome.answer {
-        Answer::Vector(samples) => Ok(samples.into_iter().map(|s| (s.labels, s.point.value)).collect()),
+        // A histogram has no one value to compare or to record yet.
+        Answer::Vector(samples) => {
+            Ok(samples.into_iter().filter_map(|s| Some((s.float()?, s.labels))).map(|(v, l)| (l, v)).collect())
+        }
         Answer::Scalar(point) => Ok(vec![(Labels::empty(), point.value)]),
         Answer::Matrix(_) => {
             Err("the expression is a range vector; hint: use a function such as `rate`".to_owned())

@@ -1,364 +1,222 @@
-//! Operators between numbers, series and numbers, series and series.
+//! Operators between two samples, and between series and a number.
 
-use super::{ABSENT, Column, Evaluator, Steps, Value, is_reserved, merge_same_labels, present};
-use crate::plan::{Binary, Many, Matching, Op};
-use crate::{Error, Labels};
-use rustc_hash::{FxHashMap, FxHashSet};
+use super::{Collision, Evaluator, Sink};
+use crate::column::{At, Column, Steps};
+use crate::notes::{Note, Operation};
+use crate::plan::{Binary, Part};
+use crate::{Error, Histogram};
+use monitor_lang::ast::{BinaryOp, Place, Type};
+use monitor_model::CounterReset;
+use std::sync::Arc;
 
-impl Evaluator<'_> {
-    pub(super) fn binary(&mut self, binary: &Binary, steps: Steps) -> Result<Value, Error> {
-        match binary.scalars {
-            (true, true) => {
-                let left = self.eval_scalar(&binary.left, steps)?;
-                let right = self.eval_scalar(&binary.right, steps)?;
-                let both = left.into_iter().zip(right);
-                Ok(Value::Scalar(both.map(|(l, r)| scalar_result(binary.op, l, r)).collect()))
-            }
-            (false, true) => {
-                let left = self.eval_vector(&binary.left, steps)?;
-                let right = self.eval_scalar(&binary.right, steps)?;
-                self.with_scalar(binary, left, &right, false).map(Value::Vector)
-            }
-            (true, false) => {
-                let left = self.eval_scalar(&binary.left, steps)?;
-                let right = self.eval_vector(&binary.right, steps)?;
-                self.with_scalar(binary, right, &left, true).map(Value::Vector)
-            }
-            (false, false) => {
-                let left = self.eval_vector(&binary.left, steps)?;
-                let right = self.eval_vector(&binary.right, steps)?;
-                let inputs = left.len() + right.len();
-                let columns = match binary.op {
-                    Op::And | Op::Or | Op::Unless => self.set_operation(binary, left, right, steps),
-                    _ => self.match_up(binary, left, right, steps),
-                }?;
-                self.hold(columns.len(), steps.count)?;
-                self.release_columns(inputs, steps);
-                Ok(Value::Vector(columns))
-            }
+/// What an operator makes of two samples.
+pub(super) enum Result2 {
+    Float(f64),
+    Histogram(Histogram),
+    /// Of a comparison: whether it holds.
+    Holds(bool),
+    /// The two cannot be combined; that was noted.
+    Nothing,
+}
+
+impl<'a> Evaluator<'a> {
+    pub(super) fn of_scalars(&mut self, binary: &Binary<'_>, steps: Steps) -> Result<Vec<f64>, Error> {
+        let left = self.scalars(&binary.left, steps)?;
+        let right = self.scalars(&binary.right, steps)?;
+        let op = binary.op;
+        let of = |(left, right)| match compare(op, left, right) {
+            Some(holds) => f64::from(u8::from(holds)),
+            None => arithmetic(op, left, right).unwrap_or(f64::NAN),
+        };
+        Ok(left.into_iter().zip(right).map(of).collect())
+    }
+
+    pub(super) fn binary(
+        &mut self,
+        part: &Part<'_>,
+        binary: &Binary<'_>,
+        steps: Steps,
+        sink: Sink<'_, 'a>,
+    ) -> Result<(), Error> {
+        match (binary.left.gives, binary.right.gives) {
+            (Type::Vector, Type::Scalar) => self.with_scalar(part, binary, steps, false, sink),
+            (Type::Scalar, Type::Vector) => self.with_scalar(part, binary, steps, true, sink),
+            (Type::Vector, Type::Vector) => match binary.op {
+                BinaryOp::And | BinaryOp::Or | BinaryOp::Unless => self.set_operation(binary, steps, sink),
+                _ => self.matched(part, binary, steps, sink),
+            },
+            _ => Err(Error::Execution("the operator cannot be used between these types".into())),
         }
     }
 
-    /// Each series with a number; `swapped` where the number is on the left.
+    /// An operator between series and a number; `swapped` where the number is on the left.
     fn with_scalar(
         &mut self,
-        binary: &Binary,
-        mut columns: Vec<Column>,
-        scalar: &[f64],
-        swapped: bool,
-    ) -> Result<Vec<Column>, Error> {
-        let op = binary.op;
-        for column in &mut columns {
-            for (value, scalar) in column.values.iter_mut().zip(scalar).filter(|(v, _)| present(**v)) {
-                let (left, right) = if swapped { (*scalar, *value) } else { (*value, *scalar) };
-                *value = match (op.is_comparison(), binary.return_bool) {
-                    (false, _) => arithmetic(op, left, right),
-                    (true, true) => f64::from(u8::from(compare(op, left, right))),
-                    // The series' value stays, on whichever side it is.
-                    (true, false) if compare(op, left, right) => *value,
-                    (true, false) => ABSENT,
-                };
-            }
-        }
-        columns.retain(|c| c.values.iter().copied().any(present));
-        if op.is_comparison() && !binary.return_bool { Ok(columns) } else { self.without_names(columns) }
-    }
-
-    fn set_operation(
-        &mut self,
-        binary: &Binary,
-        left: Vec<Column>,
-        right: Vec<Column>,
+        part: &Part<'_>,
+        binary: &Binary<'_>,
         steps: Steps,
-    ) -> Result<Vec<Column>, Error> {
-        let mut groups = Groups::default();
-        let left_groups = groups.of(&binary.matching, &left);
-        let right_groups = groups.of(&binary.matching, &right);
-        let or = binary.op == Op::Or;
-        // Which groups have a value at each step on the side that decides.
-        let (decider, decider_groups) = if or { (&left, &left_groups) } else { (&right, &right_groups) };
-        let mut here = vec![vec![false; steps.count]; groups.count()];
-        for (column, group) in decider.iter().zip(decider_groups) {
-            for (there, value) in here[*group].iter_mut().zip(&column.values) {
-                *there |= present(*value);
-            }
-        }
-        let keep_where = binary.op == Op::And;
-        let (decided, decided_groups) = if or { (right, right_groups) } else { (left.clone(), left_groups) };
-        let mut columns = if or { left } else { Vec::new() };
-        for (mut column, group) in decided.into_iter().zip(decided_groups) {
-            for (value, there) in column.values.iter_mut().zip(&here[group]) {
-                if *there != keep_where {
-                    *value = ABSENT;
-                }
-            }
-            if column.values.iter().copied().any(present) {
-                columns.push(column);
-            }
-        }
-        if or && !self.options.delayed_name_removal { merge_same_labels(columns) } else { Ok(columns) }
-    }
-
-    /// Series with series, one to one or many to one.
-    fn match_up(
-        &mut self,
-        binary: &Binary,
-        left: Vec<Column>,
-        right: Vec<Column>,
-        steps: Steps,
-    ) -> Result<Vec<Column>, Error> {
-        let matching = &binary.matching;
-        // From here on the right side is the one side.
-        let swapped = matching.many == Many::Right;
-        let (many, one) = if swapped { (right, left) } else { (left, right) };
-        // The fill values belong to the sides as they are now, as in Prometheus.
-        let (fill_one, fill_many) = (matching.fill_right, matching.fill_left);
-        let mut groups = Groups::default();
-        let many_groups = groups.of(matching, &many);
-        let one_groups = groups.of(matching, &one);
-        let mut results = Results::new(self.options.delayed_name_removal, steps.count);
-        let mut ones: Vec<Option<usize>> = vec![None; groups.count()];
-        for step in 0..steps.count {
-            if step % 64 == 0 {
-                self.check_stop()?;
-            }
-            ones.fill(None);
-            for (i, group) in one_groups.iter().enumerate().filter(|(i, _)| present(one[*i].values[step])) {
-                if let Some(other) = ones[*group].replace(i) {
-                    return Err(duplicate(matching, &one[i].labels, &one[other].labels, swapped));
-                }
-            }
-            let mut matched = Matched::default();
-            for (i, group) in many_groups.iter().enumerate().filter(|(i, _)| present(many[*i].values[step])) {
-                let partner = match (ones[*group], fill_one) {
-                    (Some(o), _) => (Some(o), one[o].values[step]),
-                    (None, Some(fill)) => (None, fill),
-                    (None, None) => continue,
-                };
-                let pair = Pair { many: Some(i), one: partner.0, group: *group };
-                let values = (many[i].values[step], partner.1);
-                results.put(self, binary, &many, &one, pair, values, swapped, step, &mut matched)?;
-            }
-            let Some(fill) = fill_many else { continue };
-            for (group, o) in ones.iter().enumerate().filter_map(|(g, o)| o.map(|o| (g, o))) {
-                if !matched.has(group) {
-                    let pair = Pair { many: None, one: Some(o), group };
-                    let values = (fill, one[o].values[step]);
-                    results.put(self, binary, &many, &one, pair, values, swapped, step, &mut matched)?;
-                }
-            }
-        }
-        self.check_series(results.columns.len())?;
-        Ok(results.columns.into_iter().filter(|c| c.values.iter().copied().any(present)).collect())
-    }
-}
-
-/// Two series that belong together; one side may be filled in.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Pair {
-    many: Option<usize>,
-    one: Option<usize>,
-    group: usize,
-}
-
-/// What matched at one step.
-#[derive(Default)]
-struct Matched {
-    groups: FxHashSet<usize>,
-    results: FxHashSet<(usize, Labels)>,
-}
-
-impl Matched {
-    fn has(&self, group: usize) -> bool {
-        self.groups.contains(&group)
-    }
-}
-
-/// The series of a result, found again by the pair they come from.
-struct Results {
-    delayed: bool,
-    steps: usize,
-    columns: Vec<Column>,
-    labels_of: FxHashMap<Pair, Labels>,
-    /// The columns of a label set: one, unless names still tell them apart.
-    places: FxHashMap<Labels, Vec<usize>>,
-}
-
-impl Results {
-    fn new(delayed: bool, steps: usize) -> Self {
-        Self {
-            delayed,
-            steps,
-            columns: Vec::new(),
-            labels_of: FxHashMap::default(),
-            places: FxHashMap::default(),
-        }
-    }
-
-    #[allow(clippy::too_many_arguments)] // one step of a loop, named where it is called
-    fn put(
-        &mut self,
-        evaluator: &mut Evaluator<'_>,
-        binary: &Binary,
-        many: &[Column],
-        one: &[Column],
-        pair: Pair,
-        (many_value, one_value): (f64, f64),
         swapped: bool,
-        step: usize,
-        matched: &mut Matched,
+        sink: Sink<'_, 'a>,
     ) -> Result<(), Error> {
-        let (left, right) = if swapped { (one_value, many_value) } else { (many_value, one_value) };
-        let value = match (binary.op.is_comparison(), binary.return_bool) {
-            (false, _) => Some(arithmetic(binary.op, left, right)),
-            (true, true) => Some(f64::from(u8::from(compare(binary.op, left, right)))),
-            (true, false) => compare(binary.op, left, right).then_some(left),
-        };
-        let labels = self.labels(binary, many, one, pair);
-        let again = !matched.groups.insert(pair.group);
-        if binary.matching.many == Many::Neither {
-            if again {
-                return Err(Error::Execution(
-                    "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"
-                        .into(),
-                ));
-            }
-        } else if !matched.results.insert((pair.group, labels.clone())) {
-            return Err(Error::Execution(
-                "multiple matches for labels: grouping labels must ensure unique matches".into(),
-            ));
-        }
-        let Some(value) = value else { return Ok(()) };
-        let drop_name =
-            binary.return_bool || pair.many.is_some_and(|i| many[i].drop_name && binary.op.is_comparison());
-        let place = self.place(evaluator, labels, step)?;
-        self.columns[place].drop_name |= drop_name && self.delayed;
-        self.columns[place].values[step] = value;
-        Ok(())
-    }
-
-    /// The column for a result; a second value at the same step is an error now,
-    /// or at the end where names are kept so long.
-    fn place(&mut self, evaluator: &mut Evaluator<'_>, labels: Labels, step: usize) -> Result<usize, Error> {
-        let places = self.places.entry(labels.clone()).or_default();
-        if let Some(place) = places.iter().find(|p| !present(self.columns[**p].values[step])) {
-            return Ok(*place);
-        }
-        if !places.is_empty() && !self.delayed {
-            return Err(Error::Execution("vector cannot contain metrics with the same labelset".into()));
-        }
-        evaluator.check_series(self.columns.len())?;
-        places.push(self.columns.len());
-        self.columns.push(Column { labels, drop_name: false, values: vec![ABSENT; self.steps] });
-        Ok(self.columns.len() - 1)
-    }
-
-    /// The labels of a pair's result (Prometheus' `resultMetric`).
-    fn labels(&mut self, binary: &Binary, many: &[Column], one: &[Column], pair: Pair) -> Labels {
-        if let Some(labels) = self.labels_of.get(&pair) {
-            return labels.clone();
-        }
-        let matching = &binary.matching;
-        let of = |columns: &[Column], i: Option<usize>| i.map(|i| columns[i].labels.clone());
-        let (many_labels, one_labels) = (of(many, pair.many), of(one, pair.one));
-        // A side that is filled in has the labels that match.
-        let filled = || {
-            let other = many_labels.as_ref().or(one_labels.as_ref()).cloned().unwrap_or_default();
-            matching.key(&other)
-        };
-        let from = many_labels.clone().unwrap_or_else(filled);
-        let partner = one_labels.clone().unwrap_or_else(filled);
-        let mut labels = from;
-        if !binary.op.is_comparison() || (binary.return_bool && !self.delayed) {
-            labels = labels.without(is_reserved);
-        }
-        if matching.many == Many::Neither {
-            let named = |name: &str| matching.labels.iter().any(|l| l == name);
-            labels = labels.without(|name| named(name) != matching.on);
-        }
-        for name in &matching.include {
-            labels = labels.with(name, partner.get(name).unwrap_or_default());
-        }
-        self.labels_of.insert(pair, labels.clone());
-        labels
-    }
-}
-
-/// Numbers the label sets by which series match.
-#[derive(Default)]
-struct Groups(FxHashMap<Labels, usize>);
-
-impl Groups {
-    fn of(&mut self, matching: &Matching, columns: &[Column]) -> Vec<usize> {
-        columns
-            .iter()
-            .map(|column| {
-                let next = self.0.len();
-                *self.0.entry(matching.key(&column.labels)).or_insert(next)
+        let (number, series) =
+            if swapped { (&binary.left, &binary.right) } else { (&binary.right, &binary.left) };
+        let scalars = self.scalars(number, steps)?;
+        let (op, bool) = (binary.op, binary.bool);
+        let renames = is_arithmetic(op) || bool;
+        let mut run = |this: &mut Self, sink: Sink<'_, 'a>| {
+            this.each(series, steps, &mut |this, column| {
+                let mut any = false;
+                for (step, scalar) in scalars.iter().enumerate() {
+                    any |= this.step_with_scalar(column, step, *scalar, op, bool, swapped, part.place);
+                }
+                if !any {
+                    return Ok(());
+                }
+                if renames {
+                    this.drop_name(column);
+                }
+                sink(this, column)
             })
-            .collect()
+        };
+        if renames { self.renamed(series, sink, Collision::Merge, &mut run) } else { run(self, sink) }
     }
 
-    fn count(&self) -> usize {
-        self.0.len()
-    }
-}
-
-impl Matching {
-    /// The labels that must agree.
-    fn key(&self, labels: &Labels) -> Labels {
-        let named = |name: &str| self.labels.iter().any(|l| l == name);
-        match self.on {
-            true => labels.without(|name| !named(name)),
-            false => labels.without(|name| named(name) || name == crate::METRIC_NAME),
+    /// One step of an operator with a number; whether a sample is left.
+    #[allow(clippy::too_many_arguments)] // a loop's body
+    fn step_with_scalar(
+        &mut self,
+        column: &mut Column,
+        step: usize,
+        scalar: f64,
+        op: BinaryOp,
+        bool: bool,
+        swapped: bool,
+        place: Place,
+    ) -> bool {
+        let result = match column.at(step) {
+            At::None => return false,
+            At::Float(value) => {
+                let (left, right) = if swapped { (scalar, value) } else { (value, scalar) };
+                if let Some(result) = arithmetic(op, left, right) {
+                    column.values[step] = result;
+                    return true;
+                }
+                self.operate(op, At::Float(left), At::Float(right), place)
+            }
+            at if swapped => self.operate(op, At::Float(scalar), at, place),
+            at => self.operate(op, at, At::Float(scalar), place),
+        };
+        match result {
+            Result2::Float(value) => column.values[step] = value,
+            Result2::Histogram(histogram) => column.set_histogram(step, Arc::new(histogram)),
+            Result2::Holds(holds) if bool => {
+                column.clear_step(step);
+                column.values[step] = f64::from(u8::from(holds));
+            }
+            Result2::Holds(true) => {}
+            Result2::Holds(false) | Result2::Nothing => {
+                column.clear_step(step);
+                return false;
+            }
         }
+        true
+    }
+
+    /// An operator between two samples (Prometheus' `vectorElemBinop`).
+    pub(super) fn operate(&mut self, op: BinaryOp, left: At<'_>, right: At<'_>, place: Place) -> Result2 {
+        let words = |at: &At<'_>| if matches!(at, At::Float(_)) { "float" } else { "histogram" };
+        match (left, right) {
+            (At::Float(left), At::Float(right)) => {
+                if let Some(result) = arithmetic(op, left, right) {
+                    return Result2::Float(result);
+                }
+                if let Some(holds) = compare(op, left, right) {
+                    return Result2::Holds(holds);
+                }
+            }
+            (At::Float(factor), At::Histogram(histogram)) | (At::Histogram(histogram), At::Float(factor))
+                if op == BinaryOp::Mul =>
+            {
+                return changed(histogram, |h| h.mul(factor));
+            }
+            (At::Histogram(histogram), At::Float(value)) => match op {
+                BinaryOp::Div => return changed(histogram, |h| h.div(value)),
+                BinaryOp::TrimUpper => return changed(histogram, |h| h.trim_upper(value)),
+                BinaryOp::TrimLower => return changed(histogram, |h| h.trim_lower(value)),
+                _ => {}
+            },
+            (At::Histogram(left), At::Histogram(right)) => match op {
+                BinaryOp::Add | BinaryOp::Sub => return self.add_histograms(op, left, right, place),
+                BinaryOp::Equal => return Result2::Holds(left.equals(right)),
+                BinaryOp::NotEqual => return Result2::Holds(!left.equals(right)),
+                _ => {}
+            },
+            (At::None, _) | (_, At::None) => return Result2::Nothing,
+            (At::Float(_), At::Histogram(_)) => {}
+        }
+        let (left, right) = (words(&left), words(&right));
+        self.note(Note::IncompatibleTypes { left, operator: op.sign(), right }, place);
+        Result2::Nothing
+    }
+
+    fn add_histograms(&mut self, op: BinaryOp, left: &Histogram, right: &Histogram, place: Place) -> Result2 {
+        let mut result = left.clone();
+        let (added, operation) = match op {
+            BinaryOp::Add => (result.add(right), Operation::Addition),
+            _ => (result.sub(right), Operation::Subtraction),
+        };
+        let Ok(added) = added else {
+            self.note(Note::IncompatibleBuckets(op.sign()), place);
+            return Result2::Nothing;
+        };
+        if added.counter_reset_collision {
+            self.note(Note::ResetCollision(operation), place);
+        }
+        if added.bounds_reconciled {
+            self.note(Note::Reconciled(operation), place);
+        }
+        if op == BinaryOp::Sub {
+            result.reset = CounterReset::Gauge;
+        }
+        result.compact();
+        Result2::Histogram(result)
     }
 }
 
-fn duplicate(matching: &Matching, a: &Labels, b: &Labels, swapped: bool) -> Error {
-    let written = |labels: &Labels| {
-        let pairs: Vec<String> = labels.iter().map(|(n, v)| format!("{n}={v:?}")).collect();
-        format!("{{{}}}", pairs.join(", "))
-    };
-    let side = if swapped { "left" } else { "right" };
-    let (a, b) = if a <= b { (a, b) } else { (b, a) };
-    Error::Execution(format!(
-        "found duplicate series for the match group {} on the {side} hand-side of the operation: [{}, {}];many-to-many matching not allowed: matching labels must be unique on one side",
-        written(&matching.key(a)),
-        written(a),
-        written(b),
-    ))
+fn changed(histogram: &Histogram, change: impl FnOnce(&mut Histogram)) -> Result2 {
+    let mut histogram = histogram.clone();
+    change(&mut histogram);
+    histogram.compact();
+    Result2::Histogram(histogram)
 }
 
-fn scalar_result(op: Op, left: f64, right: f64) -> f64 {
-    if op.is_comparison() {
-        f64::from(u8::from(compare(op, left, right)))
-    } else {
-        arithmetic(op, left, right)
-    }
+/// Whether an operator makes something else of the metric, so that its name goes.
+pub(super) fn is_arithmetic(op: BinaryOp) -> bool {
+    use BinaryOp::{Add, Atan2, Div, Mod, Mul, Pow, Sub};
+    matches!(op, Add | Sub | Mul | Div | Mod | Pow | Atan2)
 }
 
-fn compare(op: Op, left: f64, right: f64) -> bool {
-    match op {
-        Op::Equal => left == right,
-        Op::NotEqual => left != right,
-        Op::Greater => left > right,
-        Op::Less => left < right,
-        Op::GreaterEqual => left >= right,
-        Op::LessEqual => left <= right,
-        _ => false,
-    }
+fn arithmetic(op: BinaryOp, left: f64, right: f64) -> Option<f64> {
+    Some(match op {
+        BinaryOp::Add => left + right,
+        BinaryOp::Sub => left - right,
+        BinaryOp::Mul => left * right,
+        BinaryOp::Div => left / right,
+        BinaryOp::Mod => left % right,
+        BinaryOp::Pow => left.powf(right),
+        BinaryOp::Atan2 => left.atan2(right),
+        _ => return None,
+    })
 }
 
-fn arithmetic(op: Op, left: f64, right: f64) -> f64 {
-    match op {
-        Op::Add => left + right,
-        Op::Sub => left - right,
-        Op::Mul => left * right,
-        Op::Div => left / right,
-        Op::Mod => left % right,
-        Op::Pow => left.powf(right),
-        Op::Atan2 => left.atan2(right),
-        _ => f64::NAN,
-    }
+fn compare(op: BinaryOp, left: f64, right: f64) -> Option<bool> {
+    Some(match op {
+        BinaryOp::Equal => left == right,
+        BinaryOp::NotEqual => left != right,
+        BinaryOp::Greater => left > right,
+        BinaryOp::Less => left < right,
+        BinaryOp::GreaterEqual => left >= right,
+        BinaryOp::LessEqual => left <= right,
+        _ => return None,
+    })
 }

@@ -1,153 +1,272 @@
-//! Quantiles and fractions of classic histograms.
+//! Quantiles and fractions of histograms, native and classic.
 
-use super::{ABSENT, Column, Evaluator, Steps, present};
-use crate::functions::Kind;
-use crate::plan::{Call, Node};
-use crate::stats::{Bucket, Mended, bucket_fraction, bucket_quantile, tidy_buckets};
-use crate::{Error, Labels};
+use super::{Evaluator, Sink, text_arg};
+use crate::column::{At, Column, Merge, Steps, histogram_size, merge_same_labels, present};
+use crate::notes::Note;
+use crate::plan::{Call, Part};
+use crate::stats::{Bucket, bucket_fraction, bucket_quantile, format_g, tidy_buckets};
+use crate::{Error, Histogram, Labels};
+use monitor_lang::ast::Place;
+use monitor_model::histogram::NanEffect;
 use rustc_hash::FxHashMap;
 
-/// The label that holds a bucket's upper bound.
+/// The label that holds a classic bucket's upper bound.
 const BUCKET: &str = "le";
 
-/// The buckets of one histogram: upper bounds with their columns.
-struct Histogram {
+/// One histogram: the bucket series of a classic one, or a native one's series.
+struct OneHistogram {
     labels: Labels,
     drop_name: bool,
+    /// Upper bounds and counts.
     buckets: Vec<(f64, Vec<f64>)>,
+    native: Option<Column>,
 }
 
-impl Evaluator<'_> {
-    pub(super) fn histogram(&mut self, call: &Call, steps: Steps) -> Result<Vec<Column>, Error> {
-        match call.function.kind {
-            Kind::HistogramQuantile => {
-                let q = self.quantile_arg(&call.args[0], steps)?;
-                let histograms = self.histograms(&call.args[1], steps)?;
-                let columns = self.quantiles(&histograms, &q, steps)?;
-                self.without_names(columns)
+/// A histogram at one step.
+enum Here<'h> {
+    Classic(&'h mut Vec<Bucket>),
+    Native(&'h Histogram),
+}
+
+impl<'a> Evaluator<'a> {
+    pub(super) fn histogram_quantile(
+        &mut self,
+        call: &Call<'_>,
+        steps: Steps,
+        sink: Sink<'_, 'a>,
+    ) -> Result<(), Error> {
+        let q = self.quantile_arg(&call.args[0], steps)?;
+        let histograms = self.histograms(&call.args[1], steps)?;
+        let places = (call.args[0].place, call.args[1].place);
+        let columns = self.quantiles(&histograms, &q, steps, places)?;
+        self.settle(histograms, columns, &call.args[1], sink)
+    }
+
+    pub(super) fn histogram_fraction(
+        &mut self,
+        call: &Call<'_>,
+        steps: Steps,
+        sink: Sink<'_, 'a>,
+    ) -> Result<(), Error> {
+        let lower = self.scalars(&call.args[0], steps)?;
+        let upper = self.scalars(&call.args[1], steps)?;
+        let histograms = self.histograms(&call.args[2], steps)?;
+        let columns = self.each_of(&histograms, steps, &mut |this, histogram, here, step| match here {
+            Here::Classic(buckets) => match tidy_buckets(buckets) {
+                Some(_) => bucket_fraction(lower[step], upper[step], buckets),
+                None => f64::NAN,
+            },
+            Here::Native(native) => {
+                let estimate = native.fraction(lower[step], upper[step]);
+                this.note_nan(estimate.nan, &histogram.labels, call.args[0].place);
+                estimate.value
             }
-            Kind::HistogramFraction => {
-                let lower = self.eval_scalar(&call.args[0], steps)?;
-                let upper = self.eval_scalar(&call.args[1], steps)?;
-                let histograms = self.histograms(&call.args[2], steps)?;
-                let columns = self.fractions(&histograms, &lower, &upper, steps)?;
-                self.without_names(columns)
-            }
-            _ => self.histogram_quantiles(call, steps),
-        }
+        })?;
+        self.settle(histograms, columns, &call.args[2], sink)
     }
 
     /// `histogram_quantiles(v, label, φ…)`: one series for each φ.
-    fn histogram_quantiles(&mut self, call: &Call, steps: Steps) -> Result<Vec<Column>, Error> {
-        let Node::Text(label) = &call.args[1] else {
-            return Err(Error::Execution(
-                "histogram_quantiles() wants a label name as second argument".into(),
-            ));
-        };
+    pub(super) fn histogram_quantiles(
+        &mut self,
+        call: &Call<'_>,
+        steps: Steps,
+        sink: Sink<'_, 'a>,
+    ) -> Result<(), Error> {
+        let label = text_arg(call, 1)?;
+        let quantiles: Vec<Vec<f64>> =
+            call.args[2..].iter().map(|arg| self.quantile_arg(arg, steps)).collect::<Result<_, _>>()?;
         let histograms = self.histograms(&call.args[0], steps)?;
-        let mut columns = Vec::new();
-        for arg in &call.args[2..] {
-            let q = self.quantile_arg(arg, steps)?;
-            let value = open_metrics_number(q.first().copied().unwrap_or(f64::NAN));
-            for mut column in self.quantiles(&histograms, &q, steps)? {
-                column.labels = column.labels.with(label, &value);
-                columns.push(column);
+        let place = call.args[0].place;
+        let mut merged = Merge::default();
+        for q in &quantiles {
+            let columns = self.quantiles(&histograms, q, steps, (place, place))?;
+            for column in columns {
+                for (step, value) in column.values.iter().enumerate().filter(|(_, v)| present(**v)) {
+                    let labels = column.labels.with(label, &open_metrics_number(q[step]));
+                    let (at, new) = merged.column(&labels, steps.count);
+                    if new {
+                        self.hold(steps.count)?;
+                        self.check_series(at + 1)?;
+                    }
+                    let into = &mut merged.columns[at];
+                    if into.has(step) {
+                        return Err(Error::Execution(crate::column::SAME_LABELS.into()));
+                    }
+                    into.drop_name |= column.drop_name;
+                    into.values[step] = *value;
+                }
+                self.release(column.size());
             }
         }
-        self.without_names(columns)
+        self.settle(histograms, merged.columns, &call.args[0], sink)
     }
 
-    fn quantile_arg(&mut self, arg: &Node, steps: Steps) -> Result<Vec<f64>, Error> {
-        let values = self.eval_scalar(arg, steps)?;
-        values.iter().for_each(|q| self.check_quantile(*q));
+    fn quantile_arg(&mut self, arg: &Part<'_>, steps: Steps) -> Result<Vec<f64>, Error> {
+        let values = self.scalars(arg, steps)?;
+        values.iter().for_each(|q| self.note_quantile(*q, arg.place));
         Ok(values)
     }
 
-    /// Groups bucket series into histograms.
-    fn histograms(&mut self, node: &Node, steps: Steps) -> Result<Vec<Histogram>, Error> {
-        let columns = self.eval_vector(node, steps)?;
+    /// Takes names off and passes the series on.
+    fn settle(
+        &mut self,
+        histograms: Vec<OneHistogram>,
+        mut columns: Vec<Column>,
+        _input: &Part<'_>,
+        sink: Sink<'_, 'a>,
+    ) -> Result<(), Error> {
+        let size = |h: &OneHistogram| {
+            let classic: usize = h.buckets.iter().map(|(_, counts)| counts.len()).sum();
+            classic + h.native.as_ref().map_or(0, Column::size)
+        };
+        self.release(histograms.iter().map(size).sum());
+        columns.iter_mut().for_each(|column| self.drop_name(column));
+        if !self.options.delayed_name_removal {
+            columns = merge_same_labels(columns)?;
+        }
+        self.pass(columns, sink)
+    }
+
+    /// Gathers bucket series and native histograms.
+    fn histograms(&mut self, part: &Part<'_>, steps: Steps) -> Result<Vec<OneHistogram>, Error> {
         let mut places: FxHashMap<Labels, usize> = FxHashMap::default();
-        let mut histograms: Vec<Histogram> = Vec::new();
-        for column in columns {
+        let mut all: Vec<OneHistogram> = Vec::new();
+        self.each(part, steps, &mut |this, column| {
+            if !column.histograms.is_empty() {
+                let place = place_of(&mut all, &mut places, &column.labels, column.drop_name);
+                let mut native =
+                    Column { histograms: std::mem::take(&mut column.histograms), ..Column::default() };
+                native.values.resize(steps.count, crate::column::ABSENT);
+                let sizes = native.histograms.iter().flatten().map(|h| histogram_size(h));
+                this.hold(steps.count + sizes.sum::<usize>())?;
+                all[place].native = Some(native);
+            }
+            if !column.values.iter().copied().any(present) {
+                return Ok(());
+            }
             let bound = column.labels.get(BUCKET).unwrap_or_default();
             let Some(upper) = parse_bound(bound) else {
-                let name =
-                    column.labels.name().map(|n| format!(" for metric name {n:?}")).unwrap_or_default();
-                self.warn(format!(
-                    "bucket label \"le\" is missing or has a malformed value of {bound:?}{name}"
-                ));
-                continue;
+                let name = column.labels.name().unwrap_or_default();
+                this.note(Note::BadBucketLabel { le: bound, name }, part.place);
+                return Ok(());
             };
             let labels = column.labels.without(|name| name == BUCKET);
-            let place = *places.entry(labels.clone()).or_insert(histograms.len());
-            if place == histograms.len() {
-                histograms.push(Histogram { labels, drop_name: column.drop_name, buckets: Vec::new() });
+            let place = place_of(&mut all, &mut places, &labels, column.drop_name);
+            this.hold(steps.count)?;
+            this.check_series(all.len())?;
+            all[place].buckets.push((upper, std::mem::take(&mut column.values)));
+            Ok(())
+        })?;
+        self.refuse_mixed(&mut all, part.place, steps);
+        Ok(all)
+    }
+
+    /// At a step with both a classic and a native histogram of the same labels
+    /// neither counts.
+    fn refuse_mixed(&mut self, all: &mut [OneHistogram], place: Place, steps: Steps) {
+        for histogram in all {
+            let Some(native) = &mut histogram.native else { continue };
+            for step in 0..steps.count {
+                let classic = histogram.buckets.iter().any(|(_, counts)| present(counts[step]));
+                if !classic || !native.has(step) {
+                    continue;
+                }
+                native.clear_step(step);
+                for (_, counts) in &mut histogram.buckets {
+                    counts[step] = crate::column::ABSENT;
+                }
+                self.note(Note::MixedClassicNative(histogram.labels.name().unwrap_or_default()), place);
             }
-            histograms[place].buckets.push((upper, column.values));
         }
-        Ok(histograms)
     }
 
-    fn quantiles(&mut self, histograms: &[Histogram], q: &[f64], steps: Steps) -> Result<Vec<Column>, Error> {
-        self.each_histogram(histograms, steps, |this, histogram, buckets, i| {
-            let special = !(0.0..=1.0).contains(&q[i]);
-            let Some(mended) = tidy_buckets(buckets).filter(|_| !special) else {
-                return if special { bucket_quantile(q[i], &[]) } else { f64::NAN };
-            };
-            if let Some(mended) = mended {
-                this.note_mended(&histogram.labels, mended, steps.at(i));
-            }
-            bucket_quantile(q[i], buckets)
-        })
-    }
-
-    fn fractions(
+    /// The quantile of each histogram at each step. Notes about native ones are
+    /// placed at the first place, about classic ones at the second.
+    fn quantiles(
         &mut self,
-        histograms: &[Histogram],
-        lower: &[f64],
-        upper: &[f64],
+        histograms: &[OneHistogram],
+        q: &[f64],
         steps: Steps,
+        places: (Place, Place),
     ) -> Result<Vec<Column>, Error> {
-        self.each_histogram(histograms, steps, |_, _, buckets, i| match tidy_buckets(buckets) {
-            Some(_) => bucket_fraction(lower[i], upper[i], buckets),
-            None => f64::NAN,
+        self.each_of(histograms, steps, &mut |this, histogram, here, step| {
+            let q = q[step];
+            match here {
+                Here::Native(native) => {
+                    let estimate = native.quantile(q);
+                    this.note_nan(estimate.nan, &histogram.labels, places.0);
+                    estimate.value
+                }
+                Here::Classic(_) if !(0.0..=1.0).contains(&q) => bucket_quantile(q, &[]),
+                Here::Classic(buckets) => {
+                    let Some(mended) = tidy_buckets(buckets) else { return f64::NAN };
+                    if let Some(mended) = mended {
+                        let name = match this.options.delayed_name_removal {
+                            true => histogram.labels.name().unwrap_or_default(),
+                            false => "",
+                        };
+                        this.notes.add_mended(name, places.1, mended, steps.at(step));
+                    }
+                    bucket_quantile(q, buckets)
+                }
+            }
         })
     }
 
-    fn each_histogram(
+    fn note_nan(&mut self, nan: Option<NanEffect>, labels: &Labels, place: Place) {
+        let name = labels.name().unwrap_or_default();
+        match nan {
+            None => {}
+            Some(NanEffect::Result) => self.note(Note::QuantileNan(name), place),
+            Some(NanEffect::Skewed) => self.note(Note::QuantileSkewed(name), place),
+            Some(NanEffect::Excluded) => self.note(Note::FractionNan(name), place),
+        }
+    }
+
+    /// A column of what is made of each histogram at each step.
+    fn each_of(
         &mut self,
-        histograms: &[Histogram],
+        histograms: &[OneHistogram],
         steps: Steps,
-        mut f: impl FnMut(&mut Self, &Histogram, &mut Vec<Bucket>, usize) -> f64,
+        f: &mut dyn FnMut(&mut Self, &OneHistogram, Here<'_>, usize) -> f64,
     ) -> Result<Vec<Column>, Error> {
         let mut columns = Vec::new();
         let mut buckets = Vec::new();
         for histogram in histograms {
             self.check_stop()?;
-            let mut values = Vec::with_capacity(steps.count);
-            for i in 0..steps.count {
+            let mut column = Column::default();
+            column.reset(histogram.labels.clone(), histogram.drop_name, steps.count);
+            for step in 0..steps.count {
+                if let Some(At::Histogram(native)) = histogram.native.as_ref().map(|native| native.at(step)) {
+                    column.values[step] = f(self, histogram, Here::Native(native), step);
+                    continue;
+                }
                 buckets.clear();
-                let here = histogram.buckets.iter().filter(|(_, counts)| present(counts[i]));
-                buckets.extend(here.map(|(upper, counts)| Bucket { upper: *upper, count: counts[i] }));
-                values.push(if buckets.is_empty() { ABSENT } else { f(self, histogram, &mut buckets, i) });
+                let here = histogram.buckets.iter().filter(|(_, counts)| present(counts[step]));
+                buckets.extend(here.map(|(upper, counts)| Bucket { upper: *upper, count: counts[step] }));
+                if !buckets.is_empty() {
+                    column.values[step] = f(self, histogram, Here::Classic(&mut buckets), step);
+                }
             }
-            self.hold(1, steps.count)?;
-            columns.push(Column { labels: histogram.labels.clone(), drop_name: histogram.drop_name, values });
+            if column.any() {
+                self.keep(&mut columns, &mut column)?;
+            }
         }
         Ok(columns)
     }
+}
 
-    fn note_mended(&mut self, labels: &Labels, mended: Mended, at_ms: i64) {
-        let g = super::format_g;
-        let name = labels.name().map(|n| format!(" for metric name {n:?}")).unwrap_or_default();
-        self.inform(format!(
-            "input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile), from buckets {} to {}, with a max diff of {}, at {} s{name}",
-            g(mended.lowest),
-            g(mended.highest),
-            g(mended.difference),
-            at_ms as f64 / 1e3,
-        ));
+fn place_of(
+    all: &mut Vec<OneHistogram>,
+    places: &mut FxHashMap<Labels, usize>,
+    labels: &Labels,
+    drop_name: bool,
+) -> usize {
+    let place = *places.entry(labels.clone()).or_insert(all.len());
+    if place == all.len() {
+        all.push(OneHistogram { labels: labels.clone(), drop_name, buckets: Vec::new(), native: None });
     }
+    place
 }
 
 /// A bucket's bound as Go's `ParseFloat` reads it; NaN is none.
@@ -157,7 +276,7 @@ fn parse_bound(text: &str) -> Option<f64> {
 
 /// A label value for a number: `0.5`, `1.0`.
 fn open_metrics_number(value: f64) -> String {
-    let text = super::format_g(value);
+    let text = format_g(value);
     let whole = value.is_finite() && !text.contains(['.', 'e']);
     if whole { text + ".0" } else { text }
 }

@@ -1,170 +1,255 @@
-//! Functions on the values at each step.
+//! Functions on the sample of each series at each step.
 
-use super::range::{absent_labels, one_column};
-use super::{ABSENT, Column, Evaluator, Steps, Value, present};
-use crate::functions::{Date, Kind};
-use crate::plan::{Call, Node};
-use crate::{Error, Labels};
+use super::selector::Take;
+use super::{Collision, Evaluator, Sink, one_column};
+use crate::column::{ABSENT, At, Column, Steps, present};
+use crate::dates::Date;
+use crate::functions::Kind as FunctionKind;
+use crate::plan::{Call, Kind, Part, Selector};
+use crate::{Error, Histogram, Labels};
 
-impl Evaluator<'_> {
-    pub(super) fn instant_function(&mut self, call: &Call, steps: Steps) -> Result<Value, Error> {
-        let repeated = |value: f64| Ok(Value::Scalar(vec![value; steps.count]));
+impl<'a> Evaluator<'a> {
+    /// Functions that give a number.
+    pub(super) fn scalar_call(&mut self, call: &Call<'_>, steps: Steps) -> Result<Vec<f64>, Error> {
+        let times = self.times;
+        let repeated = |value: f64| Ok(vec![value; steps.count]);
         let seconds = |ms: i64| ms as f64 / 1e3;
         match call.function.kind {
-            Kind::Time => Ok(Value::Scalar(steps.times().map(seconds).collect())),
-            Kind::Pi => repeated(std::f64::consts::PI),
-            Kind::QueryStart => repeated(seconds(self.query.start_ms)),
-            Kind::QueryEnd => repeated(seconds(self.query.end_ms)),
-            Kind::QueryRange => repeated(seconds(self.query.end_ms - self.query.start_ms)),
-            Kind::QueryStep => {
-                // An instant query has no step.
-                let instant = self.query.start_ms == self.query.end_ms;
-                repeated(if instant { 0.0 } else { seconds(self.query.step_ms) })
-            }
-            Kind::MinOf => {
-                self.of_two(call, steps, |a, b| if a.is_nan() || b.is_nan() { f64::NAN } else { a.min(b) })
-            }
-            Kind::MaxOf => {
-                self.of_two(call, steps, |a, b| if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) })
-            }
-            Kind::Scalar => self.scalar(call, steps),
-            Kind::Vector => {
-                let values = self.eval_scalar(&call.args[0], steps)?;
-                self.hold(1, steps.count)?;
-                Ok(Value::Vector(vec![Column { labels: Labels::empty(), drop_name: false, values }]))
-            }
-            _ => self.vector_function(call, steps).map(Value::Vector),
+            FunctionKind::Time => Ok(steps.times().map(seconds).collect()),
+            FunctionKind::Pi => repeated(std::f64::consts::PI),
+            FunctionKind::QueryStart => repeated(seconds(times.start_ms)),
+            FunctionKind::QueryEnd => repeated(seconds(times.end_ms)),
+            FunctionKind::QueryRange => repeated(seconds(times.end_ms - times.start_ms)),
+            FunctionKind::QueryStep => repeated(seconds(times.step_ms)),
+            FunctionKind::MinOf => self.of_two(call, steps, f64::min),
+            FunctionKind::MaxOf => self.of_two(call, steps, f64::max),
+            FunctionKind::Scalar => self.scalar(call, steps),
+            _ => Err(Error::Execution(format!("{}() gives no scalar", call.function.name))),
         }
     }
 
-    fn of_two(&mut self, call: &Call, steps: Steps, f: fn(f64, f64) -> f64) -> Result<Value, Error> {
-        let (a, b) = (self.eval_scalar(&call.args[0], steps)?, self.eval_scalar(&call.args[1], steps)?);
-        Ok(Value::Scalar(a.into_iter().zip(b).map(|(a, b)| f(a, b)).collect()))
+    fn of_two(&mut self, call: &Call<'_>, steps: Steps, f: fn(f64, f64) -> f64) -> Result<Vec<f64>, Error> {
+        let (a, b) = (self.scalars(&call.args[0], steps)?, self.scalars(&call.args[1], steps)?);
+        let f = |(a, b): (f64, f64)| if a.is_nan() || b.is_nan() { f64::NAN } else { f(a, b) };
+        Ok(a.into_iter().zip(b).map(f).collect())
     }
 
-    /// The one series' value; NaN where there is none or more than one.
-    fn scalar(&mut self, call: &Call, steps: Steps) -> Result<Value, Error> {
-        let columns = self.eval_vector(&call.args[0], steps)?;
-        self.release_columns(columns.len(), steps);
-        let at = |i: usize| {
-            let mut found = columns.iter().map(|c| c.values[i]).filter(|v| present(*v));
-            match (found.next(), found.next()) {
-                (Some(value), None) => value,
-                _ => f64::NAN,
+    /// The one series' number; NaN where there is none or more than one.
+    fn scalar(&mut self, call: &Call<'_>, steps: Steps) -> Result<Vec<f64>, Error> {
+        let mut values = vec![ABSENT; steps.count];
+        let mut several = vec![false; steps.count];
+        self.each(&call.args[0], steps, &mut |_, column| {
+            for (step, value) in column.values.iter().enumerate().filter(|(_, v)| present(**v)) {
+                several[step] |= present(values[step]);
+                values[step] = *value;
             }
-        };
-        Ok(Value::Scalar((0..steps.count).map(at).collect()))
+            Ok(())
+        })?;
+        let one = |(value, several)| if several || !present(value) { f64::NAN } else { value };
+        Ok(values.into_iter().zip(several).map(one).collect())
     }
 
-    fn vector_function(&mut self, call: &Call, steps: Steps) -> Result<Vec<Column>, Error> {
+    pub(super) fn instant_function(
+        &mut self,
+        call: &Call<'_>,
+        steps: Steps,
+        sink: Sink<'_, 'a>,
+    ) -> Result<(), Error> {
         match call.function.kind {
-            Kind::Math(f) => {
-                let columns = self.eval_vector(&call.args[0], steps)?;
-                self.map_values(columns, f)
+            FunctionKind::Vector => {
+                let values = self.scalars(&call.args[0], steps)?;
+                sink(self, &mut Column::of_values(Labels::empty(), values))
             }
-            Kind::Date(f) => self.date(call, steps, f),
-            Kind::Absent => self.absent(call, steps),
-            Kind::Clamp => {
-                let (low, high) = (self.number(call, 1, steps)?, self.number(call, 2, steps)?);
-                self.clamp(call, steps, &low, &high)
+            FunctionKind::Math(f) => self.each_float(call, steps, sink, &mut |value, _| f(value)),
+            FunctionKind::Date(f) => self.date(call, steps, f, sink),
+            FunctionKind::Absent => self.absent(call, steps, sink),
+            FunctionKind::Clamp => {
+                let low = self.scalars(&call.args[1], steps)?;
+                let high = self.scalars(&call.args[2], steps)?;
+                self.clamp(call, steps, &low, &high, sink)
             }
-            Kind::ClampMin => {
-                let low = self.number(call, 1, steps)?;
-                self.clamp(call, steps, &low, &vec![f64::INFINITY; steps.count])
+            FunctionKind::ClampMin => {
+                let low = self.scalars(&call.args[1], steps)?;
+                self.clamp(call, steps, &low, &vec![f64::INFINITY; steps.count], sink)
             }
-            Kind::ClampMax => {
-                let high = self.number(call, 1, steps)?;
-                self.clamp(call, steps, &vec![f64::NEG_INFINITY; steps.count], &high)
+            FunctionKind::ClampMax => {
+                let high = self.scalars(&call.args[1], steps)?;
+                self.clamp(call, steps, &vec![f64::NEG_INFINITY; steps.count], &high, sink)
             }
-            Kind::Round => {
+            FunctionKind::Round => {
                 let to = match call.args.len() {
-                    2 => self.number(call, 1, steps)?,
+                    2 => self.scalars(&call.args[1], steps)?,
                     _ => vec![1.0; steps.count],
                 };
-                self.with_args(call, steps, |value, i| {
+                self.each_float(call, steps, sink, &mut |value, step| {
                     // Ties go up; dividing by the inverse loses less than dividing.
-                    let inverse = 1.0 / to[i];
+                    let inverse = 1.0 / to[step];
                     (value * inverse + 0.5).floor() / inverse
                 })
             }
-            Kind::Timestamp => self.timestamp(call, steps),
-            Kind::HistogramOnly => {
-                let columns = self.eval_vector(&call.args[0], steps)?;
-                self.release_columns(columns.len(), steps);
-                Ok(Vec::new())
+            FunctionKind::Timestamp => self.timestamp(call, steps, sink),
+            FunctionKind::StartTimestamp => match selector_of(&call.args[0]) {
+                Some(selector) => self.taken(call, selector, steps, Take::Start, sink),
+                // What is computed has no start.
+                None => Ok(()),
+            },
+            FunctionKind::HistogramAvg => self.each_histogram(call, steps, sink, Histogram::average),
+            FunctionKind::HistogramCount => self.each_histogram(call, steps, sink, |h| h.count),
+            FunctionKind::HistogramSum => self.each_histogram(call, steps, sink, |h| h.sum),
+            FunctionKind::HistogramStddev => {
+                self.each_histogram(call, steps, sink, Histogram::standard_deviation)
             }
-            _ => Err(Error::NotImplemented(format!("{}()", call.function.name))),
+            FunctionKind::HistogramStdvar => self.each_histogram(call, steps, sink, Histogram::variance),
+            _ => Err(Error::Execution(format!("{}() gives no vector", call.function.name))),
         }
     }
 
-    fn number(&mut self, call: &Call, arg: usize, steps: Steps) -> Result<Vec<f64>, Error> {
-        self.eval_scalar(&call.args[arg], steps)
-    }
-
-    /// Applies a function of value and step to the first argument.
-    fn with_args(
+    /// Applies a function of number and step; histograms are passed over, and the
+    /// metric's name goes.
+    fn each_float(
         &mut self,
-        call: &Call,
+        call: &Call<'_>,
         steps: Steps,
-        f: impl Fn(f64, usize) -> f64,
-    ) -> Result<Vec<Column>, Error> {
-        let mut columns = self.eval_vector(&call.args[0], steps)?;
-        for column in &mut columns {
-            for (i, value) in column.values.iter_mut().enumerate().filter(|(_, v)| present(**v)) {
-                *value = f(*value, i);
-            }
-        }
-        columns.retain(|c| c.values.iter().copied().any(present));
-        self.without_names(columns)
+        sink: Sink<'_, 'a>,
+        f: &mut dyn FnMut(f64, usize) -> f64,
+    ) -> Result<(), Error> {
+        let input = &call.args[0];
+        self.renamed(input, sink, Collision::Merge, &mut |this, sink| {
+            this.each(input, steps, &mut |this, column| {
+                column.floats_only();
+                let mut any = false;
+                for (step, value) in column.values.iter_mut().enumerate().filter(|(_, v)| present(**v)) {
+                    *value = f(*value, step);
+                    any |= present(*value);
+                }
+                if !any {
+                    return Ok(());
+                }
+                this.drop_name(column);
+                sink(this, column)
+            })
+        })
     }
 
-    fn clamp(&mut self, call: &Call, steps: Steps, low: &[f64], high: &[f64]) -> Result<Vec<Column>, Error> {
-        self.with_args(call, steps, |value, i| {
-            if high[i] < low[i] {
+    /// Applies a function to histograms; numbers are passed over.
+    fn each_histogram(
+        &mut self,
+        call: &Call<'_>,
+        steps: Steps,
+        sink: Sink<'_, 'a>,
+        f: fn(&Histogram) -> f64,
+    ) -> Result<(), Error> {
+        let input = &call.args[0];
+        self.renamed(input, sink, Collision::Merge, &mut |this, sink| {
+            this.each(input, steps, &mut |this, column| {
+                if column.histograms.is_empty() {
+                    return Ok(());
+                }
+                for step in 0..column.values.len() {
+                    column.values[step] = match column.at(step) {
+                        At::Histogram(histogram) => f(histogram),
+                        _ => ABSENT,
+                    };
+                }
+                column.floats_only();
+                this.drop_name(column);
+                sink(this, column)
+            })
+        })
+    }
+
+    fn clamp(
+        &mut self,
+        call: &Call<'_>,
+        steps: Steps,
+        low: &[f64],
+        high: &[f64],
+        sink: Sink<'_, 'a>,
+    ) -> Result<(), Error> {
+        self.each_float(call, steps, sink, &mut |value, step| {
+            if high[step] < low[step] {
                 ABSENT
-            } else if value.is_nan() || low[i].is_nan() || high[i].is_nan() {
+            } else if value.is_nan() || low[step].is_nan() || high[step].is_nan() {
                 f64::NAN
             } else {
-                value.min(high[i]).max(low[i])
+                value.min(high[step]).max(low[step])
             }
         })
     }
 
-    fn date(&mut self, call: &Call, steps: Steps, f: fn(&Date) -> f64) -> Result<Vec<Column>, Error> {
+    fn date(
+        &mut self,
+        call: &Call<'_>,
+        steps: Steps,
+        f: fn(&Date) -> f64,
+        sink: Sink<'_, 'a>,
+    ) -> Result<(), Error> {
         let of = |seconds: f64| Date::from_seconds(seconds).map_or(f64::NAN, |date| f(&date));
         if call.args.is_empty() {
             let values = steps.times().map(|ms| of(ms.div_euclid(1_000) as f64)).collect();
-            self.hold(1, steps.count)?;
-            return Ok(vec![Column { labels: Labels::empty(), drop_name: false, values }]);
+            return sink(self, &mut Column::of_values(Labels::empty(), values));
         }
-        let columns = self.eval_vector(&call.args[0], steps)?;
-        self.map_values(columns, of)
+        self.each_float(call, steps, sink, &mut |value, _| of(value))
     }
 
-    /// The times of the points themselves where the argument is a selector, else
+    /// The times of the samples themselves where the argument is a selector, else
     /// of the evaluation.
-    fn timestamp(&mut self, call: &Call, steps: Steps) -> Result<Vec<Column>, Error> {
-        if let Node::Vector(selector) = &call.args[0] {
-            let columns = self.instant_vector(selector, steps, true)?;
-            return self.without_names(columns);
+    fn timestamp(&mut self, call: &Call<'_>, steps: Steps, sink: Sink<'_, 'a>) -> Result<(), Error> {
+        if let Some(selector) = selector_of(&call.args[0]) {
+            return self.taken(call, selector, steps, Take::Time, sink);
         }
-        self.with_args(call, steps, |_, i| steps.at(i) as f64 / 1e3)
+        let input = &call.args[0];
+        self.renamed(input, sink, Collision::Merge, &mut |this, sink| {
+            this.each(input, steps, &mut |this, column| {
+                for step in 0..column.values.len() {
+                    if column.has(step) {
+                        column.values[step] = steps.at(step) as f64 / 1e3;
+                    }
+                }
+                column.floats_only();
+                this.drop_name(column);
+                sink(this, column)
+            })
+        })
     }
 
-    fn absent(&mut self, call: &Call, steps: Steps) -> Result<Vec<Column>, Error> {
-        let columns = self.eval_vector(&call.args[0], steps)?;
-        self.release_columns(columns.len(), steps);
-        let none = |i: &usize| columns.iter().all(|c| !present(c.values[*i]));
-        let values = (0..steps.count).map(|i| if none(&i) { 1.0 } else { ABSENT }).collect();
-        let labels = match &call.args[0] {
-            Node::Vector(selector) => absent_labels(&selector.matchers),
-            Node::Constant(inner) => match &**inner {
-                Node::Vector(selector) => absent_labels(&selector.matchers),
-                _ => Labels::empty(),
-            },
-            _ => Labels::empty(),
-        };
-        self.hold(1, steps.count)?;
-        Ok(one_column(labels, values))
+    fn taken(
+        &mut self,
+        call: &Call<'_>,
+        selector: &Selector<'_>,
+        steps: Steps,
+        take: Take,
+        sink: Sink<'_, 'a>,
+    ) -> Result<(), Error> {
+        self.renamed(&call.args[0], sink, Collision::Merge, &mut |this, sink| {
+            this.latest(selector, steps, take, &mut |this, column| {
+                this.drop_name(column);
+                sink(this, column)
+            })
+        })
+    }
+
+    fn absent(&mut self, call: &Call<'_>, steps: Steps, sink: Sink<'_, 'a>) -> Result<(), Error> {
+        let mut values = vec![1.0; steps.count];
+        self.each(&call.args[0], steps, &mut |_, column| {
+            for (step, value) in values.iter_mut().enumerate() {
+                if column.has(step) {
+                    *value = ABSENT;
+                }
+            }
+            Ok(())
+        })?;
+        let labels = selector_of(&call.args[0])
+            .map_or_else(Labels::empty, |selector| super::range::absent_labels(selector.matchers));
+        one_column(self, labels, values, sink)
+    }
+}
+
+/// The selector that a part is.
+fn selector_of<'p, 'e>(part: &'p Part<'e>) -> Option<&'p Selector<'e>> {
+    match &part.kind {
+        Kind::Selector(selector) => Some(selector),
+        Kind::Constant(inner) => selector_of(inner),
+        _ => None,
     }
 }

@@ -1,109 +1,133 @@
 //! Functions on labels, and orders.
 
-use super::{Column, Evaluator, Steps, merge_same_labels};
-use crate::plan::{Call, Node};
+use super::{Evaluator, Sink, text_arg};
+use crate::column::{Column, Merge, Steps, present};
+use crate::notes::Note;
+use crate::plan::{Call, Part};
 use crate::{Error, Labels, METRIC_NAME};
 use monitor_model::compile_anchored;
 use std::cmp::Ordering;
 
-impl Evaluator<'_> {
+impl<'a> Evaluator<'a> {
     /// `label_replace(v, dst, replacement, src, regex)`.
-    pub(super) fn label_replace(&mut self, call: &Call, steps: Steps) -> Result<Vec<Column>, Error> {
+    pub(super) fn label_replace(
+        &mut self,
+        call: &Call<'_>,
+        steps: Steps,
+        sink: Sink<'_, 'a>,
+    ) -> Result<(), Error> {
         let [destination, replacement, source, regex] = [1, 2, 3, 4].map(|i| text_arg(call, i));
         let (destination, replacement, source, regex) = (destination?, replacement?, source?, regex?);
         let pattern = compile_anchored(regex).map_err(|_| {
             Error::Execution(format!("invalid regular expression in label_replace(): {regex}"))
         })?;
         check_label_name("destination", destination, "label_replace")?;
-        let mut columns = self.eval_vector(&call.args[0], steps)?;
-        for column in &mut columns {
+        let mut merged = Merge::default();
+        self.each(&call.args[0], steps, &mut |this, column| {
             let value = column.labels.get(source).unwrap_or_default();
             if let Some(captures) = pattern.captures(value) {
                 let mut new = String::new();
                 captures.expand(replacement, &mut new);
-                column.set(destination, &new);
+                column.set_label(destination, &new);
             }
-        }
-        merge_same_labels(columns)
+            this.join(&mut merged, column)
+        })?;
+        self.pass_merged(merged, sink)
     }
 
     /// `label_join(v, dst, separator, src…)`.
-    pub(super) fn label_join(&mut self, call: &Call, steps: Steps) -> Result<Vec<Column>, Error> {
+    pub(super) fn label_join(
+        &mut self,
+        call: &Call<'_>,
+        steps: Steps,
+        sink: Sink<'_, 'a>,
+    ) -> Result<(), Error> {
         let (destination, separator) = (text_arg(call, 1)?, text_arg(call, 2)?);
         let sources: Vec<&str> = (3..call.args.len()).map(|i| text_arg(call, i)).collect::<Result<_, _>>()?;
         for source in &sources {
             check_label_name("source", source, "label_join")?;
         }
         check_label_name("destination", destination, "label_join")?;
-        let mut columns = self.eval_vector(&call.args[0], steps)?;
-        for column in &mut columns {
+        let mut merged = Merge::default();
+        self.each(&call.args[0], steps, &mut |this, column| {
             let values: Vec<&str> =
                 sources.iter().map(|source| column.labels.get(source).unwrap_or_default()).collect();
             let joined = values.join(separator);
-            column.set(destination, &joined);
-        }
-        merge_same_labels(columns)
+            column.set_label(destination, &joined);
+            this.join(&mut merged, column)
+        })?;
+        self.pass_merged(merged, sink)
     }
 
-    pub(super) fn sort(&mut self, call: &Call, steps: Steps, descending: bool) -> Result<Vec<Column>, Error> {
-        let mut columns = self.eval_vector(&call.args[0], steps)?;
-        if self.sorts_in_vain(steps) {
-            return Ok(columns);
+    /// Keeps a series, joined with others of its labels.
+    pub(super) fn join(&mut self, merged: &mut Merge, column: &mut Column) -> Result<(), Error> {
+        self.hold(column.size())?;
+        merged.add(std::mem::take(column))?;
+        self.check_series(merged.columns.len())
+    }
+
+    pub(super) fn sort(
+        &mut self,
+        part: &Part<'_>,
+        call: &Call<'_>,
+        steps: Steps,
+        descending: bool,
+        sink: Sink<'_, 'a>,
+    ) -> Result<(), Error> {
+        let mut columns = Vec::new();
+        self.each(&call.args[0], steps, &mut |this, column| {
+            // Histograms have no order.
+            column.floats_only();
+            if column.values.iter().copied().any(present) { this.keep(&mut columns, column) } else { Ok(()) }
+        })?;
+        if !self.sorts_in_vain(part, steps) {
+            columns.sort_by(|a, b| {
+                let (a, b) = (a.values[0], b.values[0]);
+                // NaN comes last either way.
+                match (a.is_nan(), b.is_nan()) {
+                    (false, false) if descending => b.partial_cmp(&a).unwrap_or(Ordering::Equal),
+                    (false, false) => a.partial_cmp(&b).unwrap_or(Ordering::Equal),
+                    (a, b) => a.cmp(&b),
+                }
+            });
         }
-        columns.sort_by(|a, b| {
-            let (a, b) = (a.values[0], b.values[0]);
-            // NaN comes last either way.
-            match (a.is_nan(), b.is_nan()) {
-                (false, false) if descending => b.partial_cmp(&a).unwrap_or(Ordering::Equal),
-                (false, false) => a.partial_cmp(&b).unwrap_or(Ordering::Equal),
-                (a, b) => a.cmp(&b),
-            }
-        });
-        Ok(columns)
+        self.pass(columns, sink)
     }
 
     pub(super) fn sort_by_label(
         &mut self,
-        call: &Call,
+        part: &Part<'_>,
+        call: &Call<'_>,
         steps: Steps,
         descending: bool,
-    ) -> Result<Vec<Column>, Error> {
+        sink: Sink<'_, 'a>,
+    ) -> Result<(), Error> {
         let names: Vec<&str> = (1..call.args.len()).map(|i| text_arg(call, i)).collect::<Result<_, _>>()?;
-        let mut columns = self.eval_vector(&call.args[0], steps)?;
-        if self.sorts_in_vain(steps) {
-            return Ok(columns);
+        let mut columns = self.columns(&call.args[0], steps)?;
+        if !self.sorts_in_vain(part, steps) {
+            columns.sort_by(|a, b| {
+                let order = by_labels(&a.labels, &b.labels, &names);
+                if descending { order.reverse() } else { order }
+            });
         }
-        columns.sort_by(|a, b| {
-            let order = by_labels(&a.labels, &b.labels, &names);
-            if descending { order.reverse() } else { order }
-        });
-        Ok(columns)
+        self.pass(columns, sink)
     }
 
     /// A range query's answer is always in the order of labels.
-    fn sorts_in_vain(&mut self, steps: Steps) -> bool {
-        if self.query.count > 1 {
-            self.warn(
-                "sort is ineffective for range queries since results are always ordered by labels".into(),
-            );
+    fn sorts_in_vain(&mut self, part: &Part<'_>, steps: Steps) -> bool {
+        if self.times.step_ms > 0 {
+            self.note(Note::SortInRange, part.place);
         }
         steps.count != 1
     }
 }
 
 impl Column {
-    fn set(&mut self, label: &str, value: &str) {
+    fn set_label(&mut self, label: &str, value: &str) {
         self.labels = self.labels.with(label, value);
         if label == METRIC_NAME {
             self.drop_name = false;
         }
-    }
-}
-
-fn text_arg(call: &Call, at: usize) -> Result<&str, Error> {
-    match call.args.get(at) {
-        Some(Node::Text(text)) => Ok(text),
-        _ => Err(Error::Execution(format!("{}() wants a text as argument {}", call.function.name, at + 1))),
     }
 }
 

@@ -1,253 +1,231 @@
-//! Evaluation: each part of a query gives, for all steps at once, a number or
-//! series. A selector's series are read one after another, and only what they
-//! give at the steps is kept.
+//! Evaluation: a part of a query gives, for all steps at once, a number or series.
+//! Series pass from part to part one after another; only what must see more than
+//! one of them keeps them.
 
 mod aggregate;
 mod binary;
+mod extended;
 mod histogram;
+mod info;
 mod instant;
 mod labels;
+mod matching;
+mod over_time;
 mod range;
+mod ranked;
+mod rate;
+mod selector;
+mod window;
 
-use crate::plan::{At, Call, Node, Selector, TimeShift};
+use crate::column::{At, Column, Merge, SAME_LABELS, Steps, merge_same_labels};
+use crate::functions::Kind as FunctionKind;
+use crate::notes::{Note, Notes};
+use crate::plan::{Call, Kind, Part, QueryTimes};
 use crate::query::Stop;
-use crate::{Error, Labels, METRIC_NAME, Matcher, Options, Point, STALE, Selection, Source, is_stale};
-use rustc_hash::FxHashMap;
-use std::collections::BTreeSet;
-
-/// The times at which a part is evaluated.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Steps {
-    pub(crate) start_ms: i64,
-    pub(crate) end_ms: i64,
-    pub(crate) step_ms: i64,
-    pub(crate) count: usize,
-}
-
-impl Steps {
-    pub(crate) fn new(start_ms: i64, end_ms: i64, step_ms: i64) -> Self {
-        let count = if end_ms < start_ms { 0 } else { (end_ms - start_ms) / step_ms + 1 };
-        Self { start_ms, end_ms, step_ms, count: count as usize }
-    }
-
-    pub(crate) fn at(&self, index: usize) -> i64 {
-        self.start_ms + self.step_ms * index as i64
-    }
-
-    pub(crate) fn times(&self) -> impl Iterator<Item = i64> + use<> {
-        let steps = *self;
-        (0..steps.count).map(move |i| steps.at(i))
-    }
-
-    fn first_only(&self) -> Self {
-        Self { end_ms: self.start_ms, count: self.count.min(1), ..*self }
-    }
-}
-
-/// What a part gives.
-#[derive(Debug)]
-pub(crate) enum Value {
-    /// A number at each step.
-    Scalar(Vec<f64>),
-    Text(String),
-    /// Series.
-    Vector(Vec<Column>),
-}
-
-/// A series with its value at each step; [`ABSENT`] where it has none.
-#[derive(Clone, Debug)]
-pub(crate) struct Column {
-    pub(crate) labels: Labels,
-    /// The metric's name no longer fits the values and goes at the end.
-    pub(crate) drop_name: bool,
-    pub(crate) values: Vec<f64>,
-}
-
-/// Stands for "no value at this step". No selector gives the staleness marker as
-/// a value and no calculation makes it, so it is free for this.
-pub(crate) const ABSENT: f64 = STALE;
-
-pub(crate) fn present(value: f64) -> bool {
-    !is_stale(value)
-}
+use crate::{Error, Labels, METRIC_NAME, Matcher, Options, Selection, SeriesData, Source};
+use monitor_lang::ast::Place;
+use monitor_model::Column as Rollup;
+use rustc_hash::FxHashSet;
 
 /// Labels that describe a metric and go with its name (Prometheus 3, "type and unit labels").
-fn is_reserved(label: &str) -> bool {
+pub(crate) fn is_reserved(label: &str) -> bool {
     matches!(label, METRIC_NAME | "__type__" | "__unit__")
 }
 
-/// What the reader of the answer should know.
-#[derive(Debug, Default)]
-pub(crate) struct Notes {
-    pub(crate) warnings: BTreeSet<String>,
-    pub(crate) infos: BTreeSet<String>,
-}
-
-/// Notes of one kind that are kept.
-const MAX_NOTES: usize = 10;
+/// What is done with each series; it may take the column's contents.
+pub(crate) type Sink<'s, 'a> = &'s mut dyn FnMut(&mut Evaluator<'a>, &mut Column) -> Result<(), Error>;
 
 pub(crate) struct Evaluator<'a> {
     source: &'a dyn Source,
     options: &'a Options<'a>,
-    /// The whole query's steps, for `start()` and `end()`.
-    query: Steps,
+    times: QueryTimes,
     /// Values in memory.
     held: u64,
     pub(crate) samples_read: u64,
     pub(crate) notes: Notes,
+    /// What the source had to say.
+    pub(crate) source_warnings: Vec<String>,
+    pub(crate) source_infos: Vec<String>,
+    /// Memory of series that were read, to be used again.
+    spare: Vec<SeriesData>,
 }
 
 impl<'a> Evaluator<'a> {
-    pub(crate) fn new(source: &'a dyn Source, options: &'a Options<'a>, query: Steps) -> Self {
-        Self { source, options, query, held: 0, samples_read: 0, notes: Notes::default() }
-    }
-
-    pub(crate) fn eval(&mut self, node: &Node, steps: Steps) -> Result<Value, Error> {
-        self.check_stop()?;
-        match node {
-            Node::Number(number) => Ok(Value::Scalar(vec![*number; steps.count])),
-            Node::Text(text) => Ok(Value::Text(text.clone())),
-            Node::Vector(selector) => self.instant_vector(selector, steps, false).map(Value::Vector),
-            Node::Range(_) => Err(Error::Execution("a range of points is not a value here".into())),
-            Node::Negate(inner) => self.negate(inner, steps),
-            Node::Binary(binary) => self.binary(binary, steps),
-            Node::Aggregate(aggregate) => self.aggregate(aggregate, steps).map(Value::Vector),
-            Node::Call(call) => self.call(call, steps),
-            Node::Constant(inner) => self.constant(inner, steps),
-        }
-    }
-
-    /// Series, where the parser has already made sure of the type.
-    fn eval_vector(&mut self, node: &Node, steps: Steps) -> Result<Vec<Column>, Error> {
-        match self.eval(node, steps)? {
-            Value::Vector(columns) => Ok(columns),
-            _ => Err(Error::Execution("expected an instant vector".into())),
+    pub(crate) fn new(source: &'a dyn Source, options: &'a Options<'a>, times: QueryTimes) -> Self {
+        Self {
+            source,
+            options,
+            times,
+            held: 0,
+            samples_read: 0,
+            notes: Notes::default(),
+            source_warnings: Vec::new(),
+            source_infos: Vec::new(),
+            spare: Vec::new(),
         }
     }
 
     /// A number at each step.
-    fn eval_scalar(&mut self, node: &Node, steps: Steps) -> Result<Vec<f64>, Error> {
-        match self.eval(node, steps)? {
-            Value::Scalar(values) => Ok(values),
+    pub(crate) fn scalars(&mut self, part: &Part<'_>, steps: Steps) -> Result<Vec<f64>, Error> {
+        match &part.kind {
+            Kind::Number(number) => Ok(vec![*number; steps.count]),
+            Kind::Negate(inner) => {
+                let values = self.scalars(inner, steps)?;
+                Ok(values.into_iter().map(|v| -v).collect())
+            }
+            Kind::Constant(inner) => {
+                let value = self.scalars(inner, steps.first_only())?.first().copied();
+                Ok(vec![value.unwrap_or(f64::NAN); steps.count])
+            }
+            Kind::Binary(binary) => self.of_scalars(binary, steps),
+            Kind::Call(call) => self.scalar_call(call, steps),
             _ => Err(Error::Execution("expected a scalar".into())),
         }
     }
 
-    /// Evaluates at the first step and repeats.
-    fn constant(&mut self, inner: &Node, steps: Steps) -> Result<Value, Error> {
-        match self.eval(inner, steps.first_only())? {
-            Value::Vector(mut columns) => {
-                self.hold(columns.len(), steps.count.saturating_sub(1))?;
-                for column in &mut columns {
-                    let value = column.values.first().copied().unwrap_or(ABSENT);
-                    column.values = vec![value; steps.count];
-                }
-                Ok(Value::Vector(columns))
+    /// The series of a part, one after another.
+    pub(crate) fn each(&mut self, part: &Part<'_>, steps: Steps, sink: Sink<'_, 'a>) -> Result<(), Error> {
+        self.check_stop()?;
+        if steps.count == 0 {
+            return Ok(());
+        }
+        match &part.kind {
+            Kind::Selector(selector) => self.selector(selector, steps, sink),
+            Kind::Negate(inner) => self.negate(inner, steps, sink),
+            Kind::Binary(binary) => self.binary(part, binary, steps, sink),
+            Kind::Aggregate(aggregate) => self.aggregate(part, aggregate, steps, sink),
+            Kind::Call(call) => self.call(part, call, steps, sink),
+            Kind::Constant(inner) => self.each(inner, steps.first_only(), &mut |this, column| {
+                column.repeat(steps.count);
+                sink(this, column)
+            }),
+            Kind::Number(_) | Kind::Text(_) | Kind::Range(_) => {
+                Err(Error::Execution("expected an instant vector".into()))
             }
-            Value::Scalar(values) => {
-                Ok(Value::Scalar(vec![values.first().copied().unwrap_or(f64::NAN); steps.count]))
-            }
-            text => Ok(text),
         }
     }
 
-    fn negate(&mut self, inner: &Node, steps: Steps) -> Result<Value, Error> {
-        match self.eval(inner, steps)? {
-            Value::Scalar(values) => Ok(Value::Scalar(values.into_iter().map(|v| -v).collect())),
-            Value::Vector(columns) => self.map_values(columns, |v| -v).map(Value::Vector),
-            text => Ok(text),
-        }
-    }
-
-    /// Applies a function to each value; the metric's name goes.
-    fn map_values(&self, mut columns: Vec<Column>, f: impl Fn(f64) -> f64) -> Result<Vec<Column>, Error> {
-        for column in &mut columns {
-            column.values.iter_mut().filter(|v| present(**v)).for_each(|v| *v = f(*v));
-        }
-        self.without_names(columns)
-    }
-
-    /// The latest value of each selected series at each step, or the time of it
-    /// in seconds.
-    fn instant_vector(
-        &mut self,
-        selector: &Selector,
-        steps: Steps,
-        time_of_point: bool,
-    ) -> Result<Vec<Column>, Error> {
-        let lookback = self.options.lookback_ms;
-        let (first, last) =
-            (self.shift(selector.time, steps.start_ms), self.shift(selector.time, steps.end_ms));
+    /// The series of a part, all of them.
+    pub(crate) fn columns(&mut self, part: &Part<'_>, steps: Steps) -> Result<Vec<Column>, Error> {
         let mut columns = Vec::new();
-        let mut shared = self.select(&selector.matchers, first - lookback + 1, last)?;
-        while let Some((labels, points)) = shared.next(self)? {
-            let mut values = Vec::with_capacity(steps.count);
-            let mut seen = 0;
-            let mut any = false;
-            for at in steps.times() {
-                let reference = self.shift(selector.time, at);
-                seen += points[seen..].iter().take_while(|p| p.at_ms <= reference).count();
-                let value = match points[..seen].last() {
-                    Some(p) if p.at_ms > reference - lookback && !is_stale(p.value) => {
-                        if time_of_point {
-                            p.at_ms as f64 / 1e3
-                        } else {
-                            p.value
-                        }
-                    }
-                    _ => ABSENT,
-                };
-                any |= present(value);
-                values.push(value);
-            }
-            self.release(points.len());
-            if any {
-                self.hold(1, steps.count)?;
-                columns.push(Column { labels, drop_name: false, values });
-                self.check_series(columns.len())?;
-            }
-        }
-        shared.finish(self);
+        self.each(part, steps, &mut |this, column| this.keep(&mut columns, column))?;
         Ok(columns)
     }
 
-    /// A time with `offset` and `@` applied.
-    fn shift(&self, time: TimeShift, at_ms: i64) -> i64 {
-        let fixed = match time.at {
-            Some(At::Ms(ms)) => ms,
-            Some(At::Start) => self.query.start_ms,
-            Some(At::End) => self.query.end_ms,
-            None => at_ms,
-        };
-        fixed - time.offset_ms
+    fn call(
+        &mut self,
+        part: &Part<'_>,
+        call: &Call<'_>,
+        steps: Steps,
+        sink: Sink<'_, 'a>,
+    ) -> Result<(), Error> {
+        match call.function.kind {
+            FunctionKind::Range(function) => self.range_function(call, function, steps, sink),
+            FunctionKind::AbsentOverTime => self.absent_over_time(call, steps, sink),
+            FunctionKind::LabelReplace => self.label_replace(call, steps, sink),
+            FunctionKind::LabelJoin => self.label_join(call, steps, sink),
+            FunctionKind::Sort { descending } => self.sort(part, call, steps, descending, sink),
+            FunctionKind::SortByLabel { descending } => {
+                self.sort_by_label(part, call, steps, descending, sink)
+            }
+            FunctionKind::HistogramQuantile => self.histogram_quantile(call, steps, sink),
+            FunctionKind::HistogramQuantiles => self.histogram_quantiles(call, steps, sink),
+            FunctionKind::HistogramFraction => self.histogram_fraction(call, steps, sink),
+            FunctionKind::Info => self.info(call, steps, sink),
+            _ => self.instant_function(call, steps, sink),
+        }
     }
 
-    fn select(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Selected<'a>, Error> {
-        let selection = Selection::new(matchers, start_ms, end_ms);
-        Ok(Selected { stream: self.source.select(&selection)? })
+    fn negate(&mut self, inner: &Part<'_>, steps: Steps, sink: Sink<'_, 'a>) -> Result<(), Error> {
+        self.renamed(inner, sink, Collision::Merge, &mut |this, sink| {
+            this.each(inner, steps, &mut |this, column| {
+                for step in 0..column.values.len() {
+                    match column.at(step) {
+                        At::None => {}
+                        At::Float(value) => column.values[step] = -value,
+                        At::Histogram(histogram) => {
+                            let mut histogram = histogram.as_ref().clone();
+                            histogram.mul(-1.0);
+                            column.set_histogram(step, histogram.into());
+                        }
+                    }
+                }
+                this.drop_name(column);
+                sink(this, column)
+            })
+        })
     }
 
     /// Takes the metric's name off: at once, or at the end where names are kept so long.
-    fn without_names(&self, mut columns: Vec<Column>) -> Result<Vec<Column>, Error> {
+    pub(crate) fn drop_name(&self, column: &mut Column) {
         if self.options.delayed_name_removal {
-            columns.iter_mut().for_each(|c| c.drop_name = true);
-            return Ok(columns);
+            column.drop_name = true;
+        } else {
+            column.labels = column.labels.without(is_reserved);
         }
-        columns.iter_mut().for_each(|c| c.labels = c.labels.without(is_reserved));
-        merge_same_labels(columns)
+    }
+
+    /// Runs what takes names off: where that may make label sets equal, the
+    /// series are brought together before they go on.
+    pub(crate) fn renamed(
+        &mut self,
+        input: &Part<'_>,
+        sink: Sink<'_, 'a>,
+        collision: Collision,
+        run: &mut dyn FnMut(&mut Self, Sink<'_, 'a>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        if self.options.delayed_name_removal || crate::plan::distinct_without_name(input) {
+            return run(self, sink);
+        }
+        let mut columns = Vec::new();
+        run(self, &mut |this, column| this.keep(&mut columns, column))?;
+        let columns = match collision {
+            Collision::Merge => merge_same_labels(columns)?,
+            Collision::Refuse => {
+                let mut seen = FxHashSet::default();
+                if columns.iter().any(|column| !seen.insert(column.labels.clone())) {
+                    return Err(Error::Execution(SAME_LABELS.into()));
+                }
+                columns
+            }
+        };
+        self.pass(columns, sink)
+    }
+
+    /// Passes series on that were kept.
+    pub(crate) fn pass(&mut self, columns: Vec<Column>, sink: Sink<'_, 'a>) -> Result<(), Error> {
+        for mut column in columns {
+            let size = column.size();
+            sink(self, &mut column)?;
+            self.release(size);
+        }
+        Ok(())
+    }
+
+    /// Passes on what was joined.
+    pub(crate) fn pass_merged(&mut self, merged: Merge, sink: Sink<'_, 'a>) -> Result<(), Error> {
+        self.pass(merged.columns, sink)
+    }
+
+    /// Keeps a series; its memory goes with it.
+    pub(crate) fn keep(&mut self, columns: &mut Vec<Column>, column: &mut Column) -> Result<(), Error> {
+        self.hold(column.size())?;
+        self.check_series(columns.len() + 1)?;
+        columns.push(std::mem::take(column));
+        Ok(())
     }
 
     /// The end of the query: names that were kept so long go.
     pub(crate) fn finish(&self, mut columns: Vec<Column>) -> Result<Vec<Column>, Error> {
-        if self.options.delayed_name_removal {
-            columns.iter_mut().filter(|c| c.drop_name).for_each(|c| c.labels = c.labels.without(is_reserved));
+        for column in columns.iter_mut().filter(|column| column.drop_name) {
+            column.labels = column.labels.without(is_reserved);
         }
         merge_same_labels(columns)
     }
 
     /// Accounts for values in memory.
-    fn hold(&mut self, series: usize, steps: usize) -> Result<(), Error> {
-        self.held = self.held.saturating_add((series as u64).saturating_mul(steps as u64));
+    pub(crate) fn hold(&mut self, values: usize) -> Result<(), Error> {
+        self.held = self.held.saturating_add(values as u64);
         if self.held > self.options.max_samples {
             return Err(Error::Limit(format!(
                 "query processing would load too many samples into memory in query execution: more than {}",
@@ -257,20 +235,15 @@ impl<'a> Evaluator<'a> {
         Ok(())
     }
 
-    /// Accounts for points that the answer keeps.
-    pub(crate) fn keep_points(&mut self, points: usize) -> Result<(), Error> {
-        self.hold(1, points)
-    }
-
-    fn release(&mut self, values: usize) {
+    pub(crate) fn release(&mut self, values: usize) {
         self.held = self.held.saturating_sub(values as u64);
     }
 
-    fn release_columns(&mut self, columns: usize, steps: Steps) {
-        self.release(columns.saturating_mul(steps.count));
+    pub(crate) fn release_columns(&mut self, columns: &[Column]) {
+        self.release(columns.iter().map(Column::size).sum());
     }
 
-    fn check_series(&self, series: usize) -> Result<(), Error> {
+    pub(crate) fn check_series(&self, series: usize) -> Result<(), Error> {
         if series > self.options.max_series {
             return Err(Error::Limit(format!(
                 "the query has more than {} series; select fewer",
@@ -280,7 +253,7 @@ impl<'a> Evaluator<'a> {
         Ok(())
     }
 
-    fn check_stop(&self) -> Result<(), Error> {
+    pub(crate) fn check_stop(&self) -> Result<(), Error> {
         match (self.options.stop)() {
             None => Ok(()),
             Some(Stop::Deadline) => Err(Error::Timeout),
@@ -288,89 +261,93 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    fn warn(&mut self, what: String) {
-        if self.notes.warnings.len() < MAX_NOTES {
-            self.notes.warnings.insert(format!("PromQL warning: {what}"));
-        }
+    pub(crate) fn note(&mut self, note: Note<'_>, place: Place) {
+        self.notes.add(note, place);
     }
 
-    fn inform(&mut self, what: String) {
-        if self.notes.infos.len() < MAX_NOTES {
-            self.notes.infos.insert(format!("PromQL info: {what}"));
-        }
-    }
-
-    fn call(&mut self, call: &Call, steps: Steps) -> Result<Value, Error> {
-        use crate::functions::Kind;
-        match call.function.kind {
-            Kind::Range(function) => self.range_function(call, function, steps).map(Value::Vector),
-            Kind::AbsentOverTime => self.absent_over_time(call, steps).map(Value::Vector),
-            Kind::LabelReplace => self.label_replace(call, steps).map(Value::Vector),
-            Kind::LabelJoin => self.label_join(call, steps).map(Value::Vector),
-            Kind::Sort { descending } => self.sort(call, steps, descending).map(Value::Vector),
-            Kind::SortByLabel { descending } => {
-                self.sort_by_label(call, steps, descending).map(Value::Vector)
-            }
-            Kind::HistogramQuantile | Kind::HistogramQuantiles | Kind::HistogramFraction => {
-                self.histogram(call, steps).map(Value::Vector)
-            }
-            _ => self.instant_function(call, steps),
-        }
+    /// Opens a selection.
+    fn open(
+        &mut self,
+        matchers: &[Matcher],
+        start_ms: i64,
+        end_ms: i64,
+        column: Rollup,
+    ) -> Result<Selected<'a>, Error> {
+        let selection = Selection { column, ..Selection::new(matchers, start_ms, end_ms) };
+        Ok(Selected {
+            stream: self.source.select(&selection)?,
+            data: self.spare.pop().unwrap_or_default(),
+            held: 0,
+        })
     }
 }
 
-/// The series of a selector, accounted for as they come.
+/// What happens where names that go make label sets equal.
+#[derive(Clone, Copy)]
+pub(crate) enum Collision {
+    /// Series whose samples are at different steps become one.
+    Merge,
+    /// It is an error.
+    Refuse,
+}
+
+/// The series of a selection, accounted for as they come.
 struct Selected<'a> {
     stream: Box<dyn crate::SeriesStream + 'a>,
+    /// The series at hand.
+    data: SeriesData,
+    held: usize,
 }
 
-impl Selected<'_> {
-    fn next(&mut self, evaluator: &mut Evaluator<'_>) -> Result<Option<(Labels, Vec<Point>)>, Error> {
+impl<'a> Selected<'a> {
+    /// Goes to the next series.
+    fn next(&mut self, evaluator: &mut Evaluator<'a>) -> Result<bool, Error> {
         evaluator.check_stop()?;
-        let Some(series) = self.stream.next_series()? else { return Ok(None) };
-        evaluator.hold(1, series.points.len())?;
-        evaluator.samples_read += series.points.len() as u64;
-        Ok(Some((series.labels, series.points)))
+        evaluator.release(self.held);
+        self.held = 0;
+        if !self.stream.next_into(&mut self.data)? {
+            return Ok(false);
+        }
+        let floats = self.data.points.len();
+        let histograms = self.data.histograms.iter().map(|h| crate::column::histogram_size(&h.value));
+        self.held = floats + histograms.sum::<usize>();
+        evaluator.samples_read += (floats + self.data.histograms.len()) as u64;
+        evaluator.hold(self.held)?;
+        Ok(true)
     }
 
-    /// Passes on what the source has to say.
-    fn finish(mut self, evaluator: &mut Evaluator<'_>) {
-        evaluator.notes.warnings.extend(self.stream.warnings());
+    /// Passes on what the source has to say; the memory is kept.
+    fn finish(mut self, evaluator: &mut Evaluator<'a>) {
+        evaluator.source_warnings.extend(self.stream.warnings());
+        evaluator.source_infos.extend(self.stream.infos());
+        self.data.clear();
+        evaluator.spare.push(self.data);
     }
 }
 
-/// Joins columns of the same labels; two values at one step are an error.
-pub(crate) fn merge_same_labels(columns: Vec<Column>) -> Result<Vec<Column>, Error> {
-    let mut places: FxHashMap<Labels, usize> = FxHashMap::default();
-    let mut merged: Vec<Column> = Vec::with_capacity(columns.len());
-    for column in columns {
-        let place = *places.entry(column.labels.clone()).or_insert(merged.len());
-        if place == merged.len() {
-            merged.push(column);
-            continue;
-        }
-        for (into, value) in merged[place].values.iter_mut().zip(&column.values) {
-            if present(*into) && present(*value) {
-                return Err(Error::Execution("vector cannot contain metrics with the same labelset".into()));
-            }
-            if present(*value) {
-                *into = *value;
-            }
-        }
-        merged[place].drop_name |= column.drop_name;
-    }
-    Ok(merged)
+/// A column of numbers, where it has one at all.
+pub(crate) fn one_column<'a>(
+    evaluator: &mut Evaluator<'a>,
+    labels: Labels,
+    values: Vec<f64>,
+    sink: Sink<'_, 'a>,
+) -> Result<(), Error> {
+    let mut column = Column::of_values(labels, values);
+    if column.any() { sink(evaluator, &mut column) } else { Ok(()) }
 }
 
-/// A number as Go's `%g` writes it, as Prometheus does in notes.
-pub(crate) fn format_g(value: f64) -> String {
-    let exponent = if value == 0.0 || !value.is_finite() { 0 } else { value.abs().log10().floor() as i32 };
-    if (-4..21).contains(&exponent) {
-        crate::format_value(value)
-    } else {
-        let text = format!("{value:e}");
-        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        let exponent: i32 = exponent.parse().unwrap_or_default();
-        format!("{mantissa}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
+/// The text that an argument is.
+pub(crate) fn text_arg<'e>(call: &Call<'e>, at: usize) -> Result<&'e str, Error> {
+    match call.args.get(at).map(|arg| &arg.kind) {
+        Some(Kind::Text(text)) => Ok(text),
+        _ => Err(Error::Execution(format!("{}() wants a text as argument {}", call.function.name, at + 1))),
+    }
+}
+
+/// The text that a parameter is.
+pub(crate) fn text_arg_of<'e>(param: Option<&Part<'e>>) -> Result<&'e str, Error> {
+    match param.map(|param| &param.kind) {
+        Some(Kind::Text(text)) => Ok(text),
+        _ => Err(Error::Execution("the aggregation wants a text as parameter".into())),
     }
 }

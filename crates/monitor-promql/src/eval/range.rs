@@ -1,219 +1,464 @@
-//! Functions over ranges of points.
+//! Functions over ranges: each series' samples, window after window.
 
-use super::{ABSENT, Column, Evaluator, Steps, Value, present};
-use crate::functions::{RangeFunction, Window};
-use crate::plan::{Call, Node, Range, RangeOf};
-use crate::{Error, Labels, METRIC_NAME, Matcher, Point, is_stale};
+use super::selector::{advance, advance_by, tell_resets};
+use super::window::{Marks, Window, begins_anew};
+use super::{Collision, Evaluator, Sink, one_column};
+use crate::column::{ABSENT, At, Column, Steps, present};
+use crate::functions::RangeFunction;
+use crate::notes::Note;
+use crate::plan::{Call, Kind, Part, Range, RangeOf, Selector};
+use crate::{Error, HistogramPoint, Labels, METRIC_NAME, Matcher, Point, SeriesData, is_stale};
+use monitor_lang::ast::Place;
+use monitor_model::{Column as Rollup, CounterReset};
+use std::sync::Arc;
 
-/// What is done with each series of a range: its labels, whether its name goes,
-/// and its points without staleness markers.
+/// A series of a range: its samples without staleness markers.
+pub(crate) struct RangeSeries<'d> {
+    pub(crate) data: &'d SeriesData,
+    pub(crate) drop_name: bool,
+}
+
+/// What is done with each series of a range.
 pub(crate) type OnSeries<'f, 'a> =
-    &'f mut dyn FnMut(&mut Evaluator<'a>, Labels, bool, &[Point]) -> Result<(), Error>;
+    &'f mut dyn FnMut(&mut Evaluator<'a>, RangeSeries<'_>) -> Result<(), Error>;
 
 /// Points that are visited between two looks at whether the query should stop:
 /// at some nanoseconds each, about a millisecond.
 const POINTS_BETWEEN_LOOKS: usize = 1 << 18;
 
+/// A call of a function over a range, read out of its arguments.
+struct RangeCall<'c, 'e> {
+    function: RangeFunction,
+    range: &'c Range<'e>,
+    /// The other arguments at each step.
+    args: Vec<Vec<f64>>,
+    place: Place,
+    /// Numbers are counts that rollups stand for.
+    counts: bool,
+}
+
+impl RangeCall<'_, '_> {
+    fn anchored_or_smoothed(&self) -> (bool, bool) {
+        match &self.range.of {
+            RangeOf::Series(selector) => (selector.anchored, selector.smoothed),
+            RangeOf::Subquery { .. } => (false, false),
+        }
+    }
+}
+
 impl<'a> Evaluator<'a> {
     pub(super) fn range_function(
         &mut self,
-        call: &Call,
+        call: &Call<'_>,
         function: RangeFunction,
         steps: Steps,
-    ) -> Result<Vec<Column>, Error> {
-        let range = range_arg(call, function.range_arg)?;
-        let args = self.scalar_args(call, function.range_arg, steps)?;
-        self.check_args(call.function.name, &args)?;
-        let counter = matches!(call.function.name, "rate" | "increase");
-        let mut columns = Vec::new();
-        self.each_series(range, steps, &mut |this, labels, drop_name, points| {
-            let values = this.apply(range, function, &args, steps, points)?;
-            if !values.iter().copied().any(present) {
-                return Ok(());
-            }
-            if counter {
-                this.note_non_counter(&labels);
-            }
-            this.hold(1, steps.count)?;
-            let drop_name = drop_name && function.keeps_name;
-            columns.push(Column { labels, drop_name, values });
-            this.check_series(columns.len())
-        })?;
-        if function.keeps_name { Ok(columns) } else { self.without_names(columns) }
+        sink: Sink<'_, 'a>,
+    ) -> Result<(), Error> {
+        let range = range_arg(call, function.range_arg())?;
+        check_modifiers(call.function.name, range)?;
+        let args = self.other_args(call, function.range_arg(), steps)?;
+        let place = call.args[0].place;
+        let rollup = self.rollup_of(function, range, steps);
+        let counts = rollup == Rollup::Count;
+        let call_of = RangeCall { function, range, args, place, counts };
+        let input = &call.args[function.range_arg()];
+        let mut run = |this: &mut Self, sink: Sink<'_, 'a>| match (function, rollup) {
+            (RangeFunction::Avg, Rollup::Sum) => this.mean_of_rollups(&call_of, steps, sink),
+            _ => this.over_range(&call_of, rollup, steps, sink),
+        };
+        if function.keeps_name() {
+            run(self, sink)
+        } else {
+            self.renamed(input, sink, Collision::Refuse, &mut run)
+        }
     }
 
-    /// The function's value at each step, for one series.
-    fn apply(
-        &self,
-        range: &Range,
-        function: RangeFunction,
-        args: &[Vec<f64>],
+    fn over_range(
+        &mut self,
+        call: &RangeCall<'_, '_>,
+        rollup: Rollup,
         steps: Steps,
-        points: &[Point],
-    ) -> Result<Vec<f64>, Error> {
-        let mut visited = 0;
-        let mut values = Vec::with_capacity(steps.count);
-        let mut at_step = vec![0.0; args.len()];
-        let (mut low, mut high) = (0, 0);
-        for (i, at_ms) in steps.times().enumerate() {
-            let end_ms = self.shift(range.time, at_ms);
-            let start_ms = end_ms - range.range_ms;
-            // Later windows begin and end no earlier.
-            low += points[low..].iter().take_while(|p| p.at_ms <= start_ms).count();
-            high = high.max(low);
-            high += points[high..].iter().take_while(|p| p.at_ms <= end_ms).count();
-            if low == high {
-                values.push(ABSENT);
+        sink: Sink<'_, 'a>,
+    ) -> Result<(), Error> {
+        let mut column = Column::default();
+        let mut scratch = Scratch::default();
+        let mut kept = 0;
+        self.each_range(call.range, rollup, steps, &mut |this, series| {
+            column.reset(series.data.labels.clone(), series.drop_name, steps.count);
+            if !this.windows(call, series.data, steps, &mut scratch, &mut column)? {
+                return Ok(());
+            }
+            if call.function.is_counter() {
+                this.note_non_counter(series.data, &column, call.place);
+            }
+            kept += 1;
+            this.check_series(kept)?;
+            if !call.function.keeps_name() {
+                this.drop_name(&mut column);
+            }
+            sink(this, &mut column)
+        })
+    }
+
+    /// The function's value at each step, for one series. Later windows begin and
+    /// end no earlier, so that each point is passed once. Tells whether there is
+    /// a value at all.
+    fn windows(
+        &mut self,
+        call: &RangeCall<'_, '_>,
+        data: &SeriesData,
+        steps: Steps,
+        scratch: &mut Scratch,
+        column: &mut Column,
+    ) -> Result<bool, Error> {
+        let (points, histograms) = (&data.points, &data.histograms);
+        let (anchored, smoothed) = call.anchored_or_smoothed();
+        let lookback = self.options.lookback_ms;
+        let back = if anchored || smoothed { lookback } else { 0 };
+        let ahead = if smoothed { lookback } else { 0 };
+        scratch.mark(call.function, data);
+        scratch.args.resize(call.args.len(), 0.0);
+        let name = data.labels.name().unwrap_or_default();
+        let (mut low, mut high, mut h_low, mut h_high) = (0, 0, 0, 0);
+        let (mut mark_low, mut mark_high) = (0, 0);
+        let (mut visited, mut any) = (0, false);
+        for (step, at_ms) in steps.times().enumerate() {
+            let end_ms = call.range.time.apply(at_ms);
+            let start_ms = end_ms - call.range.range_ms;
+            low = advance(points, low, start_ms - back);
+            high = advance(points, high.max(low), end_ms + ahead);
+            if !histograms.is_empty() {
+                h_low = advance_by(histograms, h_low, |p| p.at_ms <= start_ms - back);
+                h_high = advance_by(histograms, h_high.max(h_low), |p| p.at_ms <= end_ms + ahead);
+            }
+            if low == high && h_low == h_high {
                 continue;
             }
-            for (value, arg) in at_step.iter_mut().zip(args) {
-                *value = arg[i];
+            while scratch.marks.get(mark_low).is_some_and(|mark| *mark as usize <= low) {
+                mark_low += 1;
             }
-            // A function visits its whole window: a day at every second is long.
-            visited += high - low;
+            mark_high = mark_high.max(mark_low);
+            while scratch.marks.get(mark_high).is_some_and(|mark| (*mark as usize) < high) {
+                mark_high += 1;
+            }
+            for (value, arg) in scratch.args.iter_mut().zip(&call.args) {
+                *value = arg[step];
+            }
+            // Most functions visit their whole window: a day at every second is long.
+            visited += high - low + 16 * (h_high - h_low) + 1;
             if visited >= POINTS_BETWEEN_LOOKS {
                 visited = 0;
                 self.check_stop()?;
             }
-            let window = Window { points: &points[low..high], start_ms, end_ms, at_ms, args: &at_step };
-            values.push((function.apply)(&window).unwrap_or(ABSENT));
+            let window = Window {
+                floats: &points[low..high],
+                histograms: &histograms[h_low..h_high],
+                float_starts: data.starts.get(low..high).unwrap_or_default(),
+                histogram_starts: data.histogram_starts.get(h_low..h_high).unwrap_or_default(),
+                marks: Marks { places: &scratch.marks[mark_low..mark_high], low },
+                start_ms,
+                end_ms,
+                at_ms,
+                args: &scratch.args,
+                name,
+                place: call.place,
+                anchored,
+                smoothed,
+                counts: call.counts,
+            };
+            if let Some(made) = self.over_time(call.function, &window)? {
+                any = true;
+                column.set(step, made);
+            }
         }
-        Ok(values)
+        Ok(any)
     }
 
     /// Calls `f` with each series of a range.
-    pub(crate) fn each_series(
+    pub(crate) fn each_range(
         &mut self,
-        range: &Range,
+        range: &Range<'_>,
+        rollup: Rollup,
         steps: Steps,
         f: OnSeries<'_, 'a>,
     ) -> Result<(), Error> {
         if steps.count == 0 {
             return Ok(());
         }
-        let (first, last) = (self.shift(range.time, steps.start_ms), self.shift(range.time, steps.end_ms));
+        let (first, last) = (range.time.apply(steps.start_ms), range.time.apply(steps.end_ms));
         match &range.of {
-            RangeOf::Series(matchers) => {
-                let mut selected = self.select(matchers, first - range.range_ms + 1, last)?;
-                while let Some((labels, mut points)) = selected.next(self)? {
-                    let read = points.len();
-                    points.retain(|p| !is_stale(p.value));
-                    f(self, labels, false, &points)?;
-                    self.release(read);
+            RangeOf::Series(selector) => {
+                let (from, until) = self.selected_times(selector, range.range_ms, first, last);
+                let mut selected = self.open(selector.matchers, from, until, rollup)?;
+                while selected.next(self)? {
+                    if selector.stats_only {
+                        tell_resets(&mut selected.data.histograms);
+                    }
+                    remove_stale(&mut selected.data);
+                    if !selected.data.is_empty() {
+                        f(self, RangeSeries { data: &selected.data, drop_name: false })?;
+                    }
                 }
                 selected.finish(self);
                 Ok(())
             }
-            RangeOf::Subquery { expr, step_ms } => {
-                let inner = subquery_steps(
-                    first - range.range_ms,
-                    last,
-                    step_ms.unwrap_or(self.options.subquery_step_ms),
-                );
-                if inner.count as u64 > self.options.max_samples {
-                    self.hold(1, inner.count)?;
-                }
-                let columns = self.subquery_columns(expr, inner)?;
-                let mut points = Vec::new();
-                for column in columns {
-                    self.check_stop()?;
-                    points.clear();
-                    points.extend(
-                        inner
-                            .times()
-                            .zip(&column.values)
-                            .filter(|(_, value)| present(**value))
-                            .map(|(at_ms, value)| Point { at_ms, value: *value }),
-                    );
-                    f(self, column.labels, column.drop_name, &points)?;
-                    self.release(inner.count);
-                }
-                Ok(())
+            RangeOf::Subquery { part, step_ms } => {
+                let step_ms = step_ms.unwrap_or(self.options.subquery_step_ms);
+                self.each_of_subquery(part, subquery_steps(first - range.range_ms, last, step_ms), f)
             }
         }
     }
 
-    fn subquery_columns(&mut self, expr: &Node, inner: Steps) -> Result<Vec<Column>, Error> {
-        if inner.count == 0 {
-            return Ok(Vec::new());
-        }
-        match self.eval(expr, inner)? {
-            Value::Vector(columns) => Ok(columns),
-            Value::Scalar(values) => {
-                self.hold(1, inner.count)?;
-                Ok(vec![Column { labels: Labels::empty(), drop_name: false, values }])
-            }
-            Value::Text(_) => Err(Error::Execution("a subquery of a text is not possible".into())),
-        }
+    /// The times that a range selector needs samples of.
+    fn selected_times(&self, selector: &Selector<'_>, range_ms: i64, first: i64, last: i64) -> (i64, i64) {
+        let lookback = self.options.lookback_ms;
+        let back = if selector.anchored || selector.smoothed { lookback } else { 0 };
+        let ahead = if selector.smoothed { lookback } else { 0 };
+        (first - range_ms - back + 1, last + ahead)
     }
 
-    fn scalar_args(&mut self, call: &Call, range_arg: usize, steps: Steps) -> Result<Vec<Vec<f64>>, Error> {
-        let others = call.args.iter().enumerate().filter(|(i, _)| *i != range_arg);
-        others.map(|(_, arg)| self.eval_scalar(arg, steps)).collect()
-    }
-
-    fn check_args(&mut self, name: &str, args: &[Vec<f64>]) -> Result<(), Error> {
-        match name {
-            "quantile_over_time" => {
-                for q in &args[0] {
-                    self.check_quantile(*q);
-                }
-            }
-            "double_exponential_smoothing" => {
-                for (values, (what, short)) in args.iter().zip([("smoothing", "sf"), ("trend", "tf")]) {
-                    if let Some(bad) = values.iter().find(|v| !(**v > 0.0 && **v < 1.0)) {
-                        return Err(Error::Execution(format!(
-                            "invalid {what} factor. Expected: 0 < {short} < 1, got: {bad:.6}"
-                        )));
+    fn each_of_subquery(&mut self, part: &Part<'_>, inner: Steps, f: OnSeries<'_, 'a>) -> Result<(), Error> {
+        // A hostile step is refused before memory is taken for it.
+        self.hold(inner.count)?;
+        let mut data = self.spare.pop().unwrap_or_default();
+        self.each(part, inner, &mut |this, column| {
+            data.clear();
+            data.labels = column.labels.clone();
+            for (step, at_ms) in inner.times().enumerate() {
+                match column.at(step) {
+                    At::None => {}
+                    At::Float(value) => data.points.push(Point { at_ms, value }),
+                    At::Histogram(histogram) => {
+                        data.histograms.push(HistogramPoint { at_ms, value: forget_reset(histogram) });
                     }
                 }
             }
-            _ => {}
-        }
+            if data.is_empty() {
+                return Ok(());
+            }
+            f(this, RangeSeries { data: &data, drop_name: column.drop_name })
+        })?;
+        self.release(inner.count);
+        data.clear();
+        self.spare.push(data);
         Ok(())
     }
 
-    /// Notes a φ outside 0 to 1.
-    pub(super) fn check_quantile(&mut self, q: f64) {
-        if !(0.0..=1.0).contains(&q) {
-            self.warn(format!("quantile value should be between 0 and 1, got {}", super::format_g(q)));
+    /// Which of a rollup's numbers fits a function, where some of the selected
+    /// time has only rollups left.
+    fn rollup_of(&self, function: RangeFunction, range: &Range<'_>, steps: Steps) -> Rollup {
+        let RangeOf::Series(selector) = &range.of else { return Rollup::Value };
+        let first = range.time.apply(steps.start_ms);
+        let (from, _) = self.selected_times(selector, range.range_ms, first, first);
+        if self.source.raw_since_ms() <= from {
+            return Rollup::Value;
         }
+        match function {
+            RangeFunction::Max => Rollup::Max,
+            RangeFunction::Min => Rollup::Min,
+            RangeFunction::Sum | RangeFunction::Avg => Rollup::Sum,
+            RangeFunction::Count => Rollup::Count,
+            _ => Rollup::Value,
+        }
+    }
+
+    /// `avg_over_time` where rollups stand for some samples: their sum by their count.
+    fn mean_of_rollups(
+        &mut self,
+        call: &RangeCall<'_, '_>,
+        steps: Steps,
+        sink: Sink<'_, 'a>,
+    ) -> Result<(), Error> {
+        let of = |function, counts| RangeCall {
+            function,
+            range: call.range,
+            args: Vec::new(),
+            place: call.place,
+            counts,
+        };
+        let counts_call = of(RangeFunction::Count, true);
+        let mut counts = rustc_hash::FxHashMap::default();
+        self.over_range(&counts_call, Rollup::Count, steps, &mut |this, column| {
+            this.hold(column.size())?;
+            counts.insert(column.labels.clone(), std::mem::take(&mut column.values));
+            Ok(())
+        })?;
+        let sums_call = of(RangeFunction::Sum, false);
+        self.over_range(&sums_call, Rollup::Sum, steps, &mut |this, column| {
+            let Some(counts) = counts.remove(&column.labels) else { return Ok(()) };
+            this.release(counts.len());
+            for step in 0..column.values.len() {
+                let count = counts[step];
+                match column.at(step) {
+                    _ if !present(count) => column.clear_step(step),
+                    At::None => {}
+                    At::Float(sum) => column.values[step] = sum / count,
+                    At::Histogram(sum) => {
+                        let mut mean = sum.as_ref().clone();
+                        mean.div(count);
+                        column.set_histogram(step, Arc::new(mean));
+                    }
+                }
+            }
+            sink(this, column)
+        })
+    }
+
+    fn other_args(
+        &mut self,
+        call: &Call<'_>,
+        range_arg: usize,
+        steps: Steps,
+    ) -> Result<Vec<Vec<f64>>, Error> {
+        let others = call.args.iter().enumerate().filter(|(i, _)| *i != range_arg);
+        others.map(|(_, arg)| self.scalars(arg, steps)).collect()
     }
 
     /// Notes a rate over something that is not named like a counter.
-    fn note_non_counter(&mut self, labels: &Labels) {
-        let Some(name) = labels.name() else { return };
-        if !["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| name.ends_with(suffix)) {
-            let what = "metric might not be a counter, name does not end in _total/_sum/_count/_bucket:";
-            self.inform(format!("{what} {name:?}"));
+    fn note_non_counter(&mut self, data: &SeriesData, column: &Column, place: Place) {
+        let Some(name) = data.labels.name() else { return };
+        let like_counter =
+            ["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| name.ends_with(suffix));
+        if !like_counter && column.values.iter().copied().any(present) {
+            self.note(Note::PossibleNonCounter(name), place);
         }
     }
 
-    pub(super) fn absent_over_time(&mut self, call: &Call, steps: Steps) -> Result<Vec<Column>, Error> {
+    pub(super) fn absent_over_time(
+        &mut self,
+        call: &Call<'_>,
+        steps: Steps,
+        sink: Sink<'_, 'a>,
+    ) -> Result<(), Error> {
         let range = range_arg(call, 0)?;
+        check_modifiers(call.function.name, range)?;
+        let place = call.args[0].place;
+        let function = RangeFunction::Present;
+        let present_call = RangeCall { function, range, args: Vec::new(), place, counts: false };
         let mut values = vec![1.0; steps.count];
-        let something = RangeFunction { range_arg: 0, keeps_name: false, apply: |_| Some(1.0) };
-        self.each_series(range, steps, &mut |this, _, _, points| {
-            let found = this.apply(range, something, &[], steps, points)?;
-            for (value, found) in values.iter_mut().zip(found) {
-                if present(found) {
+        let mut column = Column::default();
+        let mut scratch = Scratch::default();
+        self.each_range(range, Rollup::Value, steps, &mut |this, series| {
+            column.reset(Labels::empty(), false, steps.count);
+            this.windows(&present_call, series.data, steps, &mut scratch, &mut column)?;
+            for (value, found) in values.iter_mut().zip(&column.values) {
+                if present(*found) {
                     *value = ABSENT;
                 }
             }
             Ok(())
         })?;
         let labels = match &range.of {
-            RangeOf::Series(matchers) => absent_labels(matchers),
+            RangeOf::Series(selector) => absent_labels(selector.matchers),
             RangeOf::Subquery { .. } => Labels::empty(),
         };
-        Ok(one_column(labels, values))
+        one_column(self, labels, values, sink)
     }
 }
 
-/// A column, where it has a value at all.
-pub(super) fn one_column(labels: Labels, values: Vec<f64>) -> Vec<Column> {
-    let any = values.iter().copied().any(present);
-    any.then_some(Column { labels, drop_name: false, values }).into_iter().collect()
+/// Memory that is used again from series to series.
+#[derive(Default)]
+struct Scratch {
+    marks: Vec<u32>,
+    args: Vec<f64>,
+}
+
+impl Scratch {
+    /// Marks the numbers that a function must know against the one before each.
+    fn mark(&mut self, function: RangeFunction, data: &SeriesData) {
+        self.marks.clear();
+        let points = &data.points;
+        let pairs = points.windows(2).enumerate();
+        match function {
+            RangeFunction::Rate | RangeFunction::Increase | RangeFunction::Resets
+                if data.starts.is_empty() =>
+            {
+                for (i, pair) in pairs {
+                    if pair[1].value < pair[0].value {
+                        self.marks.push(i as u32 + 1);
+                    }
+                }
+            }
+            RangeFunction::Rate | RangeFunction::Increase | RangeFunction::Resets => {
+                let start = |at: usize| data.starts.get(at).copied().unwrap_or_default();
+                for (i, pair) in pairs {
+                    let anew = begins_anew(start(i), pair[0].at_ms, start(i + 1), pair[1].at_ms);
+                    if pair[1].value < pair[0].value || anew {
+                        self.marks.push(i as u32 + 1);
+                    }
+                }
+            }
+            RangeFunction::Changes => {
+                for (i, pair) in pairs {
+                    let (a, b) = (pair[0].value, pair[1].value);
+                    if a != b && !(a.is_nan() && b.is_nan()) {
+                        self.marks.push(i as u32 + 1);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Takes staleness markers out.
+pub(super) fn remove_stale(data: &mut SeriesData) {
+    if data.points.iter().any(|p| is_stale(p.value)) {
+        if !data.starts.is_empty() {
+            let mut at = 0;
+            let points = &data.points;
+            data.starts.retain(|_| {
+                at += 1;
+                !is_stale(points[at - 1].value)
+            });
+        }
+        data.points.retain(|p| !is_stale(p.value));
+    }
+    if data.histograms.iter().any(|p| p.value.is_stale()) {
+        if !data.histogram_starts.is_empty() {
+            let mut at = 0;
+            let histograms = &data.histograms;
+            data.histogram_starts.retain(|_| {
+                at += 1;
+                !histograms[at - 1].value.is_stale()
+            });
+        }
+        data.histograms.retain(|p| !p.value.is_stale());
+    }
+}
+
+/// What a subquery leaves out or repeats would be taken for a reset or for none;
+/// so its histograms say nothing about that.
+fn forget_reset(histogram: &Arc<crate::Histogram>) -> Arc<crate::Histogram> {
+    match histogram.reset {
+        CounterReset::Reset | CounterReset::NotReset => {
+            let mut histogram = histogram.as_ref().clone();
+            histogram.reset = CounterReset::Unknown;
+            Arc::new(histogram)
+        }
+        CounterReset::Unknown | CounterReset::Gauge => histogram.clone(),
+    }
+}
+
+/// `anchored` and `smoothed` are for some functions only.
+fn check_modifiers(name: &str, range: &Range<'_>) -> Result<(), Error> {
+    let RangeOf::Series(selector) = &range.of else { return Ok(()) };
+    let refused = |modifier: &str, fitting: &[&str]| {
+        if fitting.contains(&name) {
+            return Ok(());
+        }
+        let fitting = fitting.join(", ");
+        Err(Error::Execution(format!(
+            "{modifier} modifier can only be used with: {fitting} - not with {name}"
+        )))
+    };
+    if selector.anchored {
+        return refused("anchored", &["changes", "delta", "increase", "rate", "resets"]);
+    }
+    if selector.smoothed {
+        return refused("smoothed", &["delta", "increase", "rate"]);
+    }
+    Ok(())
 }
 
 /// The labels of what is absent: those that the selector says exactly, each once.
@@ -226,9 +471,9 @@ pub(super) fn absent_labels(matchers: &[Matcher]) -> Labels {
     Labels::from_pairs(matchers.iter().filter(exact).map(|m| (m.name.as_str(), m.value.as_str())))
 }
 
-fn range_arg(call: &Call, at: usize) -> Result<&Range, Error> {
-    match call.args.get(at) {
-        Some(Node::Range(range)) => Ok(range),
+pub(super) fn range_arg<'c, 'e>(call: &'c Call<'e>, at: usize) -> Result<&'c Range<'e>, Error> {
+    match call.args.get(at).map(|arg| &arg.kind) {
+        Some(Kind::Range(range)) => Ok(range),
         _ => Err(Error::Execution(format!("{}() wants a range of points", call.function.name))),
     }
 }
@@ -241,4 +486,43 @@ pub(crate) fn subquery_steps(after_ms: i64, end_ms: i64, step_ms: i64) -> Steps 
         start_ms += step_ms;
     }
     Steps::new(start_ms, end_ms, step_ms)
+}
+
+impl Evaluator<'_> {
+    /// The samples of a range at a time as they are, for an instant query of `up[5m]`.
+    pub(crate) fn points_of(
+        &self,
+        range: &Range<'_>,
+        at_ms: i64,
+        data: &SeriesData,
+    ) -> (Vec<Point>, Vec<HistogramPoint>) {
+        let end_ms = range.time.apply(at_ms);
+        let start_ms = end_ms - range.range_ms;
+        let (anchored, smoothed) = match &range.of {
+            RangeOf::Series(selector) => (selector.anchored, selector.smoothed),
+            RangeOf::Subquery { .. } => (false, false),
+        };
+        if !anchored && !smoothed {
+            return (data.points.clone(), data.histograms.clone());
+        }
+        let window = Window {
+            floats: &data.points,
+            histograms: &data.histograms,
+            float_starts: &[],
+            histogram_starts: &[],
+            marks: Marks::default(),
+            start_ms,
+            end_ms,
+            at_ms,
+            args: &[],
+            name: "",
+            place: Place::default(),
+            anchored,
+            smoothed,
+            counts: false,
+        };
+        let inside = |p: &&HistogramPoint| p.at_ms > start_ms && p.at_ms <= end_ms;
+        let histograms = data.histograms.iter().filter(inside).cloned().collect();
+        (super::extended::with_edges(&data.points, &window), histograms)
+    }
 }

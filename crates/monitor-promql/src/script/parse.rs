@@ -1,6 +1,7 @@
 //! Reading a script.
 
-use crate::{Labels, Query, STALE, parse_selector};
+use super::values::{Value, duration, number, start_timestamps, values};
+use crate::{Labels, Query, parse_selector};
 use regex::Regex;
 use std::sync::LazyLock;
 
@@ -21,14 +22,8 @@ pub(super) struct Load {
 pub(super) struct LoadSeries {
     pub(super) labels: Labels,
     pub(super) values: Vec<Value>,
-    pub(super) start_timestamps: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Value {
-    Number(f64),
-    Gap,
-    Histogram,
+    /// How far from each sample its start timestamp is, in milliseconds.
+    pub(super) starts: Vec<Option<i64>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -126,22 +121,28 @@ fn load(number: usize, first: &str, body: &[&str]) -> Result<Load, Wrong> {
     let mut words = first.split_whitespace();
     let with_histograms = words.next() == Some("load_with_nhcb");
     let step_ms = words.next().and_then(duration).ok_or((number, "no step to load with".to_owned()))?;
+    if let Some(word) = words.next() {
+        return Err((number, format!("`{word}` behind the step is not known")));
+    }
     let mut series = Vec::new();
-    let mut start_timestamps = false;
-    // Words behind the step set start timestamps for all series.
-    let all_start_timestamps = words.next().is_some();
+    let mut starts: Option<(Labels, Vec<Option<i64>>)> = None;
     for (line, text) in (number + 1..).zip(body) {
-        if text.contains("@st") {
-            start_timestamps = true;
+        let wrong = |why: String| (line, why);
+        let end = metric_end(text);
+        let (metric, rest) = text.split_at(end);
+        if let Some(metric) = metric.trim().strip_suffix("@st") {
+            starts = Some((labels(metric.trim()).map_err(wrong)?, start_timestamps(rest).map_err(wrong)?));
             continue;
         }
-        let (labels, values) = series_line(text).map_err(|why| (line, why))?;
-        series.push(LoadSeries {
-            labels,
-            values,
-            start_timestamps: start_timestamps || all_start_timestamps,
-        });
-        start_timestamps = false;
+        let (labels, values) = series_line(text).map_err(wrong)?;
+        let starts = match starts.take() {
+            Some((of, starts)) if of == labels => starts,
+            Some((of, _)) => {
+                return Err((line, format!("start timestamps of {of} stand before another series")));
+            }
+            None => Vec::new(),
+        };
+        series.push(LoadSeries { labels, values, starts });
     }
     Ok(Load { step_ms, with_histograms, series })
 }
@@ -234,32 +235,6 @@ fn times(start: &str, end: &str, step: &str) -> Option<Range> {
     Some(Range { start_ms: duration(start)?, end_ms: duration(end)?, step_ms: duration(step)? })
 }
 
-/// `1h30m`, `10s`, `0`, in milliseconds.
-fn duration(text: &str) -> Option<i64> {
-    if text == "0" {
-        return Some(0);
-    }
-    let units = [
-        ("ms", 1),
-        ("s", 1_000),
-        ("m", 60_000),
-        ("h", 3_600_000),
-        ("d", 86_400_000),
-        ("w", 604_800_000),
-        ("y", 31_536_000_000i64),
-    ];
-    let (mut rest, mut total) = (text, 0);
-    while !rest.is_empty() {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let number: i64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let letters = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
-        total += number * units.iter().find(|(name, _)| *name == &rest[..letters])?.1;
-        rest = &rest[letters..];
-    }
-    (!text.is_empty()).then_some(total)
-}
-
 fn unquote(text: &str) -> Option<String> {
     Query::parse(text).ok()?.literal().map(str::to_owned)
 }
@@ -268,15 +243,7 @@ fn unquote(text: &str) -> Option<String> {
 fn series_line(text: &str) -> Result<(Labels, Vec<Value>), String> {
     let end = metric_end(text);
     let labels = labels(text[..end].trim())?;
-    let values = &text[end..];
-    if values.contains("{{") {
-        return Ok((labels, vec![Value::Histogram]));
-    }
-    let mut all = Vec::new();
-    for item in values.split_whitespace() {
-        all.extend(sequence(item).ok_or_else(|| format!("`{item}` is not a sequence of values"))?);
-    }
-    Ok((labels, all))
+    Ok((labels, values(&text[end..])?))
 }
 
 /// Where the metric's name and labels end.
@@ -310,34 +277,4 @@ fn labels(metric: &str) -> Result<Labels, String> {
     }
     let matchers = parse_selector(metric).map_err(|error| error.to_string())?;
     Ok(Labels::from_pairs(matchers.iter().map(|m| (m.name.as_str(), m.value.as_str()))))
-}
-
-/// `5`, `1+2x3`, `7x4`, `_`, `_x3`, `stale`.
-fn sequence(item: &str) -> Option<Vec<Value>> {
-    let Some((base, count)) = item.rsplit_once('x').and_then(|(b, n)| Some((b, n.parse::<usize>().ok()?)))
-    else {
-        return Some(vec![if item == "_" { Value::Gap } else { Value::Number(number(item)?) }]);
-    };
-    if base == "_" {
-        return Some(vec![Value::Gap; count]);
-    }
-    let (first, step) = match number(base) {
-        Some(first) => (first, 0.0),
-        None => base
-            .char_indices()
-            .skip(1)
-            .filter(|(_, c)| matches!(c, '+' | '-'))
-            .find_map(|(at, _)| Some((number(&base[..at])?, number(&base[at..])?)))?,
-    };
-    let mut value = first;
-    let mut values = Vec::new();
-    for _ in 0..=count {
-        values.push(Value::Number(value));
-        value += step;
-    }
-    Some(values)
-}
-
-fn number(text: &str) -> Option<f64> {
-    if text == "stale" { Some(STALE) } else { text.parse().ok() }
 }
