@@ -2,20 +2,38 @@
 
 use std::borrow::Cow;
 
-/// Why a message cannot be read.
+/// Why a message cannot be read. Small, as every field of every sample may
+/// return it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct WireError(Box<Details>);
+
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}, at byte {at} of the message, in `{place}`")]
-pub struct WireError {
-    /// What is wrong.
-    pub what: Cow<'static, str>,
-    /// From the message's begin, decompressed.
-    pub at: usize,
-    /// The field that was read: `timeseries.samples`.
-    pub place: &'static str,
+struct Details {
+    what: Cow<'static, str>,
+    at: usize,
+    place: &'static str,
 }
 
 impl WireError {
-    pub(crate) fn new(what: impl Into<Cow<'static, str>>, at: usize, place: &'static str) -> Self {
-        Self { what: what.into(), at, place }
+    #[cold]
+    pub(crate) fn new(what: Cow<'static, str>, at: usize, place: &'static str) -> Self {
+        Self(Box::new(Details { what, at, place }))
+    }
+
+    /// What is wrong.
+    pub fn what(&self) -> &str {
+        &self.0.what
+    }
+
+    /// Where, from the begin of the decompressed message.
+    pub fn at(&self) -> usize {
+        self.0.at
+    }
+
+    /// The field that was read: `timeseries.samples`.
+    pub fn place(&self) -> &'static str {
+        self.0.place
     }
 }

@@ -26,7 +26,9 @@ pub fn read_v1(body: &[u8], hash: &impl KeyHash, sink: &mut impl RemoteSink) -> 
 fn series(message: &Reader<'_>, hash: &impl KeyHash, sink: &mut impl RemoteSink) -> Result<(), WireError> {
     let bytes = message.bytes();
     let mut reader = message.clone();
-    let (mut labels_end, mut before, mut together) = (0, 0, true);
+    reader.skip_leading(1);
+    let (mut labels_end, mut before) = (reader.position(), reader.position());
+    let mut together = true;
     while let Some((number, value)) = reader.next()? {
         if number == 1 {
             together &= before == labels_end;
@@ -68,6 +70,10 @@ fn series(message: &Reader<'_>, hash: &impl KeyHash, sink: &mut impl RemoteSink)
 /// `Sample`: value = 1, timestamp = 2.
 #[inline]
 fn sample(mut reader: Reader<'_>, sink: &mut impl RemoteSink) -> Result<(), WireError> {
+    if let Some((value, at_ms)) = reader.plain_sample() {
+        sink.sample(at_ms, value, 0);
+        return Ok(());
+    }
     let (mut value, mut at_ms) = (0.0, 0);
     while let Some((number, field)) = reader.next()? {
         match number {
