@@ -90,6 +90,19 @@ pub enum Event {
         /// The value that decided.
         value: f64,
     },
+    /// A query to the monitor took long or was stopped; sampled.
+    Query {
+        /// `query` or `query_range`.
+        endpoint: String,
+        /// Its text; the end of a very long one is left out.
+        query: String,
+        /// `answered`, or why not.
+        result: String,
+        /// How long it took, waiting included.
+        took: Millis,
+        /// Samples it read.
+        samples: u64,
+    },
     /// A client sent what cannot be understood; sampled.
     Refused {
         /// The client.
