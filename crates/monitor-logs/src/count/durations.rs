@@ -5,7 +5,7 @@ use monitor_model::histogram::Buckets;
 use monitor_model::{Histogram, Span};
 
 /// Bucket bounds grow by 2^(1/8): 9 %.
-pub const SCHEMA: i8 = 3;
+const SCHEMA: i8 = 3;
 
 /// Buckets of one doubling.
 const PER_OCTAVE: i32 = 8;

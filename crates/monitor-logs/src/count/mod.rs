@@ -4,10 +4,11 @@
 mod durations;
 mod route;
 mod saved;
+pub(crate) mod varint;
 
 pub use durations::Durations;
 pub use route::normalise;
-pub use saved::Damaged;
+pub use varint::Damaged;
 
 use crate::entry::Entry;
 use foldhash::fast::FixedState;
@@ -34,8 +35,23 @@ impl Default for Limits {
 /// Methods with a name of their own (RFC 9110 §9, RFC 5789, RFC 4918); the others
 /// are `other`.
 const METHODS: [&str; 17] = [
-    "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PROPFIND", "PROPPATCH",
-    "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "other",
+    "GET",
+    "HEAD",
+    "POST",
+    "PUT",
+    "DELETE",
+    "CONNECT",
+    "OPTIONS",
+    "TRACE",
+    "PATCH",
+    "PROPFIND",
+    "PROPPATCH",
+    "MKCOL",
+    "COPY",
+    "MOVE",
+    "LOCK",
+    "UNLOCK",
+    "other",
 ];
 
 /// What hosts, methods and routes beyond the bounds are called.
@@ -222,7 +238,11 @@ impl Counts {
         let is_name = name.iter().all(|b| b.is_ascii_alphanumeric() || b".-_:[]".contains(b));
         let at = match known {
             Some(at) => at as u16,
-            None if may_begin && is_name && name.len() <= MAX_HOST && self.hosts.len() < self.limits.hosts => {
+            None if may_begin
+                && is_name
+                && name.len() <= MAX_HOST
+                && self.hosts.len() < self.limits.hosts =>
+            {
                 self.hosts.push(String::from_utf8_lossy(name).to_ascii_lowercase().into());
                 (self.hosts.len() - 1) as u16
             }
@@ -295,7 +315,7 @@ fn method(text: &[u8]) -> u8 {
 }
 
 /// Without its port.
-fn host_name(host: &[u8]) -> &[u8] {
+pub(crate) fn host_name(host: &[u8]) -> &[u8] {
     match memchr::memrchr(b':', host) {
         Some(at) if host[at + 1..].iter().all(u8::is_ascii_digit) && host[..at].last() != Some(&b':') => {
             &host[..at]
@@ -364,8 +384,7 @@ mod tests {
         let limits = Limits { hosts: 3, routes: 10 };
         let mut counts = Counts::new(limits, 7);
         for n in 0..10_000_u32 {
-            let route: String =
-                n.to_string().bytes().map(|b| char::from(b - b'0' + b'a')).collect();
+            let route: String = n.to_string().bytes().map(|b| char::from(b - b'0' + b'a')).collect();
             counts.add(&entry(&format!("h{}", n % 50), "GET", &format!("/{route}"), 200));
         }
         assert!(counts.slots().len() <= 10 + 4 * METHODS.len(), "{}", counts.slots().len());

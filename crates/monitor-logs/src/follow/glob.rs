@@ -168,7 +168,10 @@ mod tests {
         let names = |found: Vec<PathBuf>| -> Vec<String> {
             found.iter().map(|p| p.strip_prefix(dir.path()).unwrap().display().to_string()).collect()
         };
-        assert_eq!(names(matches(&Disk, &dir.path().join("*/*.log")).unwrap()), ["a/x.log", "b/x.log", "b/y.log"]);
+        assert_eq!(
+            names(matches(&Disk, &dir.path().join("*/*.log")).unwrap()),
+            ["a/x.log", "b/x.log", "b/y.log"]
+        );
         assert_eq!(names(matches(&Disk, &dir.path().join("b/y.log*")).unwrap()), ["b/y.log", "b/y.log.1"]);
         assert_eq!(names(matches(&Disk, &dir.path().join("none.log")).unwrap()), ["none.log"]);
         assert_eq!(names(matches(&Disk, &dir.path().join("c/*.log")).unwrap()), [""; 0]);

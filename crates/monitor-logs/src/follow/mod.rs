@@ -128,7 +128,7 @@ impl<F: Files> Follower<F> {
             Err(error) => failed = Some(error),
         }
         let mut budget = MAX_POLL;
-        let mut at = self.read_from(0, &mut budget, &mut changed, &mut failed, &mut each);
+        let mut more = self.read_all(&mut budget, &mut changed, &mut failed, &mut each);
         // Rotated files are judged by what was read of their originals, so after that.
         let due = self.aside_ms.is_none_or(|last| now_ms.saturating_sub(last) >= LOOK_ASIDE_MS);
         if budget > 0 && (due || changed || !pending.is_empty()) {
@@ -136,25 +136,25 @@ impl<F: Files> Follower<F> {
             if let Err(error) = self.look_aside(&pending) {
                 failed.get_or_insert(error);
             }
-            at = self.read_from(at, &mut budget, &mut changed, &mut failed, &mut each);
+            more = self.read_all(&mut budget, &mut changed, &mut failed, &mut each);
         }
         self.retire(now_ms);
         match failed {
             Some(error) => Err(error),
-            None => Ok(budget == 0 || at < self.streams.len()),
+            None => Ok(more),
         }
     }
 
-    /// Reads the streams from `at` on; gives the first that was not read.
-    fn read_from(
+    /// Reads all streams; tells whether the budget ended before they did.
+    fn read_all(
         &mut self,
-        mut at: usize,
         budget: &mut u64,
         changed: &mut bool,
         failed: &mut Option<io::Error>,
         each: &mut impl FnMut(Piece<'_>),
-    ) -> usize {
+    ) -> bool {
         let mut buffer = std::mem::take(&mut self.buffer);
+        let mut at = 0;
         while at < self.streams.len() && *budget > 0 {
             match self.read(at, budget, &mut buffer, each) {
                 // Cut: it is read again, from its start; its copy was added behind.
@@ -167,16 +167,17 @@ impl<F: Files> Follower<F> {
             }
         }
         self.buffer = buffer;
-        at
+        *budget == 0 || at < self.streams.len()
     }
 
     /// Finds out which files the pattern names. Those that are new are taken up, or
     /// are `pending` where their names are those of rotated files. Tells whether one
     /// was taken up.
-    fn look(&mut self, pending: &mut Vec<PathBuf>) -> io::Result<bool> {
+    fn look(&mut self, pending: &mut Vec<(PathBuf, PathBuf)>) -> io::Result<bool> {
         let matched = glob::matches(&self.files, &self.pattern)?;
         self.streams.iter_mut().for_each(|stream| stream.named = false);
         self.left_out = 0;
+        self.reopen(&matched)?;
         let mut unknown = Vec::new();
         let mut failed = None;
         for path in &matched {
@@ -194,25 +195,34 @@ impl<F: Files> Follower<F> {
         unknown.sort();
         let any = !unknown.is_empty();
         for (_, path) in unknown {
+            let origin = self.origin_of(&path, &matched);
             let added = if self.first {
-                self.begin_first(&path, &matched)
-            } else if matched.iter().any(|other| named_after(&path, other)) {
-                pending.push(path);
+                self.begin_first(&path, &origin, &matched)
+            } else if origin != path {
+                pending.push((path, origin));
                 Ok(())
             } else {
                 self.begin(&path, &path, Begin::AtStart)
             };
             failed = failed.or(added.err());
         }
-        self.reopen(&matched);
         self.first &= failed.is_some();
         failed.map_or(Ok(any), Err)
     }
 
+    /// The name that `path` was rotated from: itself, unless there is one that it is
+    /// named after.
+    fn origin_of(&self, path: &Path, matched: &[PathBuf]) -> PathBuf {
+        let names = matched.iter().chain(self.streams.iter().map(|s| &s.place.origin));
+        let origin =
+            names.filter(|other| named_after(path, other)).min_by_key(|other| other.as_os_str().len());
+        origin.map_or(path, |origin| origin).to_owned()
+    }
+
     /// At the very first look, what is there already is ours or not; rotated files
     /// are not.
-    fn begin_first(&mut self, path: &Path, matched: &[PathBuf]) -> io::Result<()> {
-        self.begin(path, path, if self.skip_existing { Begin::AtEnd } else { Begin::AtStart })?;
+    fn begin_first(&mut self, path: &Path, origin: &Path, matched: &[PathBuf]) -> io::Result<()> {
+        self.begin(path, origin, if self.skip_existing { Begin::AtEnd } else { Begin::AtStart })?;
         for rotated in glob::rotated(&self.files, path)? {
             // Those that match by themselves are taken as the pattern says.
             if !matched.contains(&rotated) {
@@ -230,17 +240,18 @@ impl<F: Files> Follower<F> {
         if stream.place.state != State::Live && !unchanged {
             // An inode is used again: a finished file is known by its content, too.
             let Some(file) = self.files.open(path)? else { return Ok(true) };
-            if !stream.place.is_content_of(&self.files, &file)? {
-                self.streams.remove(at);
+            if !stream.place.is_known_by(&self.files, &file)? {
+                stream.forget();
                 return Ok(false);
             }
             stream.place.modified_ns = stat.modified_ns;
             if stream.place.state == State::Done && stat.length > stream.place.offset {
                 stream.place.state = State::Live;
                 stream.file = Some(file);
+                stream.quiet_since_ms = None;
             }
         }
-        stream.named |= named;
+        stream.named |= named && path == stream.place.origin;
         if stream.place.path != path {
             stream.place.path = path.to_owned();
         }
@@ -250,7 +261,7 @@ impl<F: Files> Follower<F> {
     /// Looks at the rotated files of all names that are read, and at `pending` ones
     /// that the pattern names itself. What came and went while nobody looked is read
     /// from its start.
-    fn look_aside(&mut self, pending: &[PathBuf]) -> io::Result<()> {
+    fn look_aside(&mut self, pending: &[(PathBuf, PathBuf)]) -> io::Result<()> {
         let mut origins: Vec<PathBuf> = self.streams.iter().map(|s| s.place.origin.clone()).collect();
         origins.sort();
         origins.dedup();
@@ -266,11 +277,11 @@ impl<F: Files> Follower<F> {
                 }
             }
         }
-        for path in pending {
+        for (path, origin) in pending {
             if let Some(stat) = self.files.stat(path)?
                 && !new.iter().any(|(_, known, _)| known == path)
             {
-                new.push((stat.modified_ns, path.clone(), path.clone()));
+                new.push((stat.modified_ns, path.clone(), origin.clone()));
             }
         }
         new.sort();
@@ -288,6 +299,9 @@ impl<F: Files> Follower<F> {
     fn judge(&self, path: &Path) -> io::Result<Verdict> {
         let Some(file) = self.files.open(path)? else { return Ok(Verdict::Later) };
         let length = self.files.stat_file(&file)?.length;
+        if length == 0 {
+            return Ok(Verdict::Later); // There is nothing to read, or to compare.
+        }
         let mut verdict = Verdict::New;
         for stream in self.streams.iter().filter(|s| named_after(path, &s.place.origin)) {
             let place = &stream.place;
@@ -346,7 +360,8 @@ impl<F: Files> Follower<F> {
     }
 
     /// Opens the files of saved places, wherever they are now.
-    fn reopen(&mut self, matched: &[PathBuf]) {
+    fn reopen(&mut self, matched: &[PathBuf]) -> io::Result<()> {
+        let mut gone = Vec::new();
         for at in 0..self.streams.len() {
             let stream = &self.streams[at];
             if stream.file.is_some() || stream.place.state != State::Live {
@@ -361,13 +376,16 @@ impl<F: Files> Follower<F> {
                 if !stream.is_file(&stat) {
                     return None;
                 }
-                match self.files.open(&path) {
-                    Ok(file) => Some((file?, path)),
-                    Err(_) => {
-                        denied = true; // It is there, and may be readable later.
-                        None
-                    }
-                }
+                let Ok(file) = self.files.open(&path) else {
+                    denied = true; // It is there, and may be readable later.
+                    return None;
+                };
+                let file = file?;
+                // Under its own name it was cut, or is a new file of the same number: read
+                // from the start either way. A rotated one is never cut, so it is another.
+                let same = path == stream.place.origin
+                    || stream.place.is_known_by(&self.files, &file).is_ok_and(|same| same);
+                same.then_some((file, path))
             });
             let stream = &mut self.streams[at];
             match found {
@@ -375,11 +393,16 @@ impl<F: Files> Follower<F> {
                     stream.file = Some(file);
                     stream.place.path = path;
                 }
-                // Removed or compressed meanwhile: what it had is lost.
-                None if !denied => stream.place.state = State::Done,
+                // Removed or compressed meanwhile, or cut and then renamed: what it had
+                // may be in a copy, or is lost.
+                None if !denied => {
+                    stream.place.state = State::Done;
+                    gone.push(stream.place.clone());
+                }
                 None => {}
             }
         }
+        gone.iter().try_for_each(|place| self.find_copy(place))
     }
 
     /// Reads the stream `at`. Tells whether it was cut: nothing was read then, it
@@ -416,10 +439,11 @@ impl<F: Files> Follower<F> {
     fn find_copy(&mut self, cut: &Place) -> io::Result<()> {
         for path in glob::rotated(&self.files, &cut.origin)? {
             let Some(stat) = self.files.stat(&path)? else { continue };
+            self.known(&path, stat, false)?;
             let known = self.streams.iter().position(|s| s.is_file(&stat));
             let taken = known.is_some_and(|at| self.streams[at].place.state != State::Copy);
             let Some(file) = self.files.open(&path)? else { continue };
-            if taken || !cut.is_content_of(&self.files, &file)? {
+            if taken || !cut.is_known_by(&self.files, &file)? {
                 continue;
             }
             let place = Place {
@@ -442,6 +466,7 @@ impl<F: Files> Follower<F> {
     /// Closes files that nothing names any more and that were quiet for long, and
     /// forgets the oldest of those that are closed.
     fn retire(&mut self, now_ms: u64) {
+        self.streams.retain(|stream| !stream.is_forgotten());
         let mut finished: BTreeMap<&Path, Vec<i64>> = BTreeMap::new();
         for stream in &mut self.streams {
             if stream.place.state == State::Live {

@@ -163,17 +163,27 @@ impl Run {
             Follower::with_files(self.files.clone(), self.pattern.clone(), self.saved.0.clone(), false)
         });
         let given = &mut self.given;
+        let mut lines = Vec::new();
         let more = follower.poll(self.now_ms, |piece| {
             let Piece::Line(line) = piece else { panic!("no line is that long") };
             let text = std::str::from_utf8(line).unwrap();
             let number = text.split('-').nth(1).unwrap_or_else(|| panic!("half a line: {text:?}"));
             assert!(text.ends_with('.') && text.starts_with("line-"), "half a line: {text:?}");
+            lines.push(number.to_owned());
             *given.entry(number.parse().unwrap()).or_default() += 1;
         });
         assert!(!more.unwrap());
+        let known: Vec<String> = follower
+            .places()
+            .files
+            .iter()
+            .map(|p| format!("{}:{}:{:?}", p.inode, p.offset, p.state))
+            .collect();
+        self.trace.push(format!("  gave {} knows {}\n", lines.join(","), known.join(" ")));
     }
 
     fn save(&mut self) {
+        self.trace.push("  saved\n".to_owned());
         if let Some(follower) = &self.follower {
             // As the monitor saves it, through text.
             let places = follower.places();
@@ -182,6 +192,7 @@ impl Run {
     }
 
     fn crash(&mut self) {
+        self.trace.push("  crashed\n".to_owned());
         self.follower = None;
         self.given = self.saved.1.clone();
     }
@@ -298,7 +309,12 @@ impl Run {
         let what = self.chance.below(20);
         let names: Vec<String> =
             self.files.0.borrow().names.iter().map(|(p, n)| format!("{}={n}", p.display())).collect();
-        self.trace.push(format!("{what} (line {}, writer {}, {})\n", self.next_line, self.writer, names.join(" ")));
+        self.trace.push(format!(
+            "{what} (line {}, writer {}, {})\n",
+            self.next_line,
+            self.writer,
+            names.join(" ")
+        ));
         match what {
             0..=7 => self.write(self.writer),
             8..=11 => self.poll(),
@@ -333,8 +349,8 @@ impl Run {
             let expected = if self.forgiven.contains(&number) { 0..=1 } else { 1..=1 };
             assert!(
                 expected.contains(&times),
-                "seed {seed}: line {number} was given {times} times; steps {}",
-                self.trace.join(" ")
+                "seed {seed}: line {number} was given {times} times; steps\n{}",
+                self.trace.join("")
             );
         }
     }

@@ -90,6 +90,12 @@ impl Place {
         Ok(exactly(files, file, 0, self.head.len() as u64)? == self.head)
     }
 
+    /// The same, where there is something to know it by: a file of which nothing was
+    /// read is as good as a new one.
+    pub(super) fn is_known_by<F: Files>(&self, files: &F, file: &F::File) -> io::Result<bool> {
+        Ok(self.offset > 0 && self.is_content_of(files, file)?)
+    }
+
     /// Whether `file` holds what was read of this one.
     pub(super) fn is_content_of<F: Files>(&self, files: &F, file: &F::File) -> io::Result<bool> {
         if files.stat_file(file)?.length < self.offset || !self.begins(files, file)? {
@@ -116,6 +122,19 @@ impl<F> Stream<F> {
 
     pub(super) fn saved(place: Place) -> Self {
         Self { place, file: None, named: false, grew: false, quiet_since_ms: None }
+    }
+
+    /// Its inode is another file's now. The place in the list stays until the end of
+    /// the look, because others are found by theirs.
+    pub(super) fn forget(&mut self) {
+        let origin = std::mem::take(&mut self.place.origin);
+        self.place =
+            Place { origin, device: u64::MAX, inode: u64::MAX, state: State::Done, ..Place::default() };
+        self.file = None;
+    }
+
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.place.device == u64::MAX && self.place.inode == u64::MAX
     }
 
     pub(super) fn is_file(&self, stat: &Stat) -> bool {
@@ -158,7 +177,8 @@ impl<F> Stream<F> {
         let mut held = 0; // Bytes at the buffer's start that are no complete line yet.
         let mut result = Ok(());
         while *budget > 0 {
-            let count = match files.read_at(file, &mut buffer[held..held + CHUNK], place.offset + held as u64) {
+            let count = match files.read_at(file, &mut buffer[held..held + CHUNK], place.offset + held as u64)
+            {
                 Ok(0) => break,
                 Ok(count) => count,
                 Err(error) => {

@@ -68,12 +68,12 @@ fn directive(text: &str) -> Result<(Field, &str, &str), BadFormat> {
         argument = &text[at + 1..at + close];
         at += close + 1;
     }
-    let width = if text[at.min(text.len())..].starts_with("^ti") || text[at.min(text.len())..].starts_with("^to")
-    {
-        3
-    } else {
-        text[at.min(text.len())..].chars().next().map_or(0, char::len_utf8)
-    };
+    let width =
+        if text[at.min(text.len())..].starts_with("^ti") || text[at.min(text.len())..].starts_with("^to") {
+            3
+        } else {
+            text[at.min(text.len())..].chars().next().map_or(0, char::len_utf8)
+        };
     if width == 0 {
         return Err(BadFormat(format!("`{text}` ends too early; hint: `%>s`")));
     }
@@ -104,8 +104,11 @@ fn field(letter: &str, argument: &str) -> Option<Field> {
         ("t", "usec" | "begin:usec" | "end:usec") => Field::TimeNumber(6),
         // A format of one's own (strftime) may be anything.
         ("t", _) | ("%", "") => Field::Ignored,
-        ("A" | "C" | "e" | "f" | "H" | "I" | "i" | "k" | "l" | "L" | "n" | "o" | "p" | "P" | "q" | "R" | "S"
-        | "u" | "X" | "^ti" | "^to" | "x" | "c", _) => Field::Ignored,
+        (
+            "A" | "C" | "e" | "f" | "H" | "I" | "i" | "k" | "l" | "L" | "n" | "o" | "p" | "P" | "q" | "R"
+            | "S" | "u" | "X" | "^ti" | "^to" | "x" | "c",
+            _,
+        ) => Field::Ignored,
         _ => return None,
     })
 }

@@ -109,7 +109,10 @@ mod tests {
                 r#"127.0.0.1 - frank [10/Oct/2000:13:55:36 -0700] "GET /apache_pb.gif HTTP/1.0" 200 2326 "http://www.example.com/start.html" "Mozilla/4.08 [en] (Win98; I ;Nav)""#,
                 Some((200, 2_326, None, "GET", "/apache_pb.gif")),
             ),
-            (r#"::1 - - [10/Oct/2000:13:55:36 -0700] "GET / HTTP/1.1" 304 -"#, Some((304, 0, None, "GET", "/"))),
+            (
+                r#"::1 - - [10/Oct/2000:13:55:36 -0700] "GET / HTTP/1.1" 304 -"#,
+                Some((304, 0, None, "GET", "/")),
+            ),
             (
                 r#"h - - [t] "GET /\"q\" HTTP/1.1" 200 5 "-" "a \"b\"" 0.125"#,
                 Some((200, 5, Some(125_000), "GET", r#"/\"q\""#)),

@@ -141,7 +141,11 @@ impl Json {
             .filter(|(path, _)| !path.is_empty())
             .map(|(path, key)| (path.as_bytes().into(), key))
             .collect();
-        Ok(Compiled { wanted: wanted.into(), time: self.time_unit.power(), duration: self.duration_unit.power() })
+        Ok(Compiled {
+            wanted: wanted.into(),
+            time: self.time_unit.power(),
+            duration: self.duration_unit.power(),
+        })
     }
 }
 

@@ -34,6 +34,18 @@ pub enum Spec {
     Json(Json),
 }
 
+impl Spec {
+    /// As one line of text, for [`Spec::from_text`].
+    pub fn to_text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default() // Texts and units alone: it cannot fail.
+    }
+
+    /// From what [`Spec::to_text`] gave.
+    pub fn from_text(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+}
+
 /// Compiled: reads lines.
 #[derive(Clone, Debug)]
 pub struct Format(Kind);

@@ -63,7 +63,9 @@ fn field(name: &str) -> Result<Field, BadFormat> {
         // A variable of one's own, from `map` or `set`.
         "_" => Field::Ignored,
         _ if name.starts_with("upstream_") => Field::List,
-        _ if KNOWN.contains(&name) || FAMILIES.iter().any(|family| name.starts_with(family)) => Field::Ignored,
+        _ if KNOWN.contains(&name) || FAMILIES.iter().any(|family| name.starts_with(family)) => {
+            Field::Ignored
+        }
         _ => {
             return Err(BadFormat(format!(
                 "nginx has no variable `${name}`; hint: write `$_` for one of your own (`map`, `set`): it is skipped"
@@ -74,8 +76,22 @@ fn field(name: &str) -> Result<Field, BadFormat> {
 
 /// Variables whose names go on.
 const FAMILIES: &[&str] = &[
-    "arg_", "cookie_", "geoip_", "geoip2_", "http_", "jwt_", "limit_", "proxy_protocol_", "secure_link",
-    "sent_http_", "sent_trailer_", "session_log_", "ssl_", "tcpinfo_", "trailer_", "uid_",
+    "arg_",
+    "cookie_",
+    "geoip_",
+    "geoip2_",
+    "http_",
+    "jwt_",
+    "limit_",
+    "proxy_protocol_",
+    "secure_link",
+    "sent_http_",
+    "sent_trailer_",
+    "session_log_",
+    "ssl_",
+    "tcpinfo_",
+    "trailer_",
+    "uid_",
 ];
 
 /// The others that say nothing we count.
@@ -141,7 +157,8 @@ mod tests {
     use crate::{Format, Scratch, Spec};
 
     const COMBINED: &str = r#"$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent""#;
-    const LINE: &str = r#"10.1.2.3 - frank m [10/Oct/2000:13:55:36 -0700] "GET /a?b=1 HTTP/1.1" 200 23 "-" "a \"b\" x""#;
+    const LINE: &str =
+        r#"10.1.2.3 - frank m [10/Oct/2000:13:55:36 -0700] "GET /a?b=1 HTTP/1.1" 200 23 "-" "a \"b\" x""#;
 
     fn read(format: &str, line: &str) -> Option<String> {
         let format = Format::compile(&Spec::Nginx(format.to_owned())).unwrap();

@@ -71,7 +71,10 @@ impl Pattern {
     /// From parts in order; texts that follow one another are one.
     pub(super) fn new(parts: Vec<Part>) -> Result<Self, BadFormat> {
         if parts.len() > MAX_PARTS {
-            return Err(BadFormat(format!("the format has {} parts; hint: at most {MAX_PARTS}", parts.len())));
+            return Err(BadFormat(format!(
+                "the format has {} parts; hint: at most {MAX_PARTS}",
+                parts.len()
+            )));
         }
         let mut fields: Vec<(Vec<u8>, Field, String)> = Vec::new();
         let mut text = Vec::new();
