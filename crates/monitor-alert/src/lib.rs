@@ -19,8 +19,10 @@
 
 pub mod duration;
 pub mod group;
+pub mod manager;
 pub mod notify;
 pub mod ready_made;
+pub mod receiver;
 pub mod rule_file;
 pub mod rules;
 pub mod settings;

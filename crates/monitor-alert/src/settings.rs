@@ -13,8 +13,11 @@ pub struct Settings {
     pub recordings: Vec<Recording>,
     /// What alerts.
     pub alerts: Vec<Alert>,
-    /// Where alerts go.
+    /// Where alerts go: webhooks.
     pub receivers: Vec<Receiver>,
+    /// Where alerts go: receivers of any kind.
+    #[serde(default)]
+    pub channels: Vec<crate::manager::Receiver>,
 }
 
 /// Rules that are evaluated together, in order, on a schedule of their own: a

@@ -286,7 +286,7 @@ fn numbers(a: &Value, b: &Value) -> Option<(f64, f64)> {
     Some((number(a)?, number(b)?))
 }
 
-fn html(text: &str) -> String {
+pub(super) fn html(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('"', "&#34;")
         .replace('\'', "&#39;")

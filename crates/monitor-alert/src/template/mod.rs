@@ -80,7 +80,7 @@ pub struct Environment<'a> {
 }
 
 /// Templates that were read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Template {
     trees: Trees,
 }
@@ -137,6 +137,11 @@ impl Template {
         let variables =
             [("labels", labels), ("externalLabels", external), ("externalURL", url), ("value", value)];
         run::Run::new(&self.trees, environment, Limits::RULE).run("", dot, &variables)
+    }
+
+    /// Fills in a notification's template as HTML: what is printed is escaped.
+    pub fn render_html(&self, data: &Value, environment: &Environment<'_>) -> Result<String, TemplateError> {
+        run::Run::new(&self.trees, environment, Limits::MESSAGE).escaping().run("", data.clone(), &[])
     }
 
     /// Fills in a notification's template.

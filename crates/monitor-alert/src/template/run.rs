@@ -14,6 +14,8 @@ pub(super) struct Run<'a> {
     pub(super) environment: &'a Environment<'a>,
     trees: &'a Trees,
     limits: Limits,
+    /// Whether what is printed becomes HTML, and so is escaped.
+    html: bool,
     out: String,
     /// Declared ones, the innermost last.
     variables: Vec<(String, Value)>,
@@ -31,7 +33,12 @@ enum Flow {
 impl<'a> Run<'a> {
     pub(super) fn new(trees: &'a Trees, environment: &'a Environment<'a>, limits: Limits) -> Self {
         let (out, variables) = (String::new(), Vec::new());
-        Self { environment, trees, limits, out, variables, steps: 0, queries: 0, depth: 0 }
+        Self { environment, trees, limits, html: false, out, variables, steps: 0, queries: 0, depth: 0 }
+    }
+
+    /// Escapes what is printed, but for what `safeHtml` lets through.
+    pub(super) fn escaping(self) -> Self {
+        Self { html: true, ..self }
     }
 
     pub(super) fn run(
@@ -93,6 +100,8 @@ impl<'a> Run<'a> {
                     let value = self.pipeline(pipeline, dot)?;
                     if pipeline.variables.is_empty() {
                         let text = value.show();
+                        let text =
+                            if self.html && !is_safe(pipeline) { functions::html(&text) } else { text };
                         self.write(&text, pipeline.line)?;
                     }
                 }
@@ -321,6 +330,12 @@ impl<'a> Run<'a> {
             }
         })
     }
+}
+
+/// Whether the author vouches for what a pipeline prints, or escaped it already.
+fn is_safe(pipeline: &Pipeline) -> bool {
+    let last = pipeline.commands.last().and_then(|command| command.first());
+    matches!(last, Some(Operand::Call(name)) if matches!(name.as_str(), "safeHtml" | "html"))
 }
 
 /// `value.a.b`, the last one called with `args`.
