@@ -22,6 +22,7 @@
 
 pub mod body;
 mod error;
+pub mod otlp;
 
 mod proto;
 pub mod remote;

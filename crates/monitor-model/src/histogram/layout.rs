@@ -49,7 +49,7 @@ impl Histogram {
 
 impl Buckets {
     /// From buckets that ascend by index. Two of the same index are one bucket.
-    pub(super) fn from_indexed(buckets: impl Iterator<Item = (i64, f64)>) -> Self {
+    pub fn from_indexed(buckets: impl Iterator<Item = (i64, f64)>) -> Self {
         let mut side = Self::default();
         let mut next = 0i64;
         for (index, count) in buckets {
