@@ -13,8 +13,10 @@
 // leave printing to `bastide`.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod agent;
 mod differential;
 mod edge;
+mod logs;
 mod machine;
 mod newer;
 mod process;
@@ -44,17 +46,30 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Bench {
+    /// One reading of this machine: CPU µs of the agent, and its memory, against node_exporter
+    Agent(AgentOptions),
     /// Proxied HTTP requests: CPU µs of the proxy per request, against nginx, HAProxy and others
     Edge(EdgeOptions),
     /// SQL through a router: CPU µs of the router per transaction, against PgBouncer
     Router(RouterOptions),
     /// Samples in, queries out: CPU, memory, disk and losses of the store, against VictoriaMetrics and Prometheus
     Store(StoreOptions),
+    /// Lines of an access log, read and counted per CPU-second, against a regular expression and goaccess
+    Logs(LogsOptions),
     /// Requests through the Core Rule Set: CPU µs of the WAF engine per request, against libmodsecurity
     Waf(WafOptions),
     /// The same requests through the WAF engine and libmodsecurity: do they decide alike?
     /// (`cargo xtask conformance waf-differential`)
     WafDifferential(DifferentialOptions),
+}
+
+#[derive(Args)]
+struct AgentOptions {
+    #[command(flatten)]
+    common: Common,
+    /// Only these contenders
+    #[arg(long, value_delimiter = ',', value_parser = ["bastide", "node_exporter"])]
+    contender: Vec<String>,
 }
 
 #[derive(Args)]
@@ -70,6 +85,15 @@ struct EdgeOptions {
     /// Do without the newer programs that PyPI has
     #[arg(long)]
     no_newer: bool,
+}
+
+#[derive(Args)]
+struct LogsOptions {
+    #[command(flatten)]
+    common: Common,
+    /// Lines of the log [default: 500000, quick: 100000]
+    #[arg(long, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1_000..=50_000_000))]
+    lines: Option<usize>,
 }
 
 #[derive(Args)]
@@ -178,7 +202,9 @@ fn main() -> ExitCode {
     };
     let target = std::path::absolute(&arguments.target).unwrap_or(arguments.target);
     let (outcome, json) = match &arguments.bench {
+        Bench::Agent(options) => (agent::run(&target, options), options.common.json),
         Bench::Edge(options) => (edge::run(&target, options), options.common.json),
+        Bench::Logs(options) => (logs::run(&target, options), options.common.json),
         Bench::Router(options) => (router::run(&target, options), options.common.json),
         Bench::Store(options) => (store::run(&target, options), options.common.json),
         Bench::Waf(options) => (waf::run(&target, options), options.common.json),

@@ -127,8 +127,10 @@ fn give(readings: &[(Mount, Result<Space, String>)], text: &mut Text<'_>) {
 /// is mounted twice in one place counts once, and so does what differs in nothing
 /// that is a label.
 fn mounts(files: &mut Files, root: &str, rules: &mut Rules) -> Result<Vec<Mount>, Fault> {
-    let file = if files.proc("1/mountinfo").is_ok() { "1/mountinfo" } else { "self/mountinfo" };
-    let content = files.proc(file)?;
+    let content = match files.proc("1/mountinfo") {
+        Ok(content) => content,
+        Err(_) => files.proc("self/mountinfo")?,
+    };
     let mut found: Vec<Mount> = Vec::new();
     for mut mount in content.lines().filter_map(mount_of_line) {
         // Below the root that is set, points are named as from there.
