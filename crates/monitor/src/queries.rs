@@ -1,40 +1,88 @@
 //! Queries: a few at once, each for a while, on threads of their own kind. A
 //! hostile one costs an error; scraping and rules never wait for it.
 
+use crate::state::lock;
 use monitor_promql::{Error, Options, Stop};
 use monitor_store::Store;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
-/// Queries that run at once; further ones wait for their turn.
-const AT_ONCE: usize = 8;
+/// What queries may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// Queries that run at once; further ones wait for their turn. Default 8, 1
+    /// to 1,000 (Prometheus: 20).
+    pub(crate) at_once: usize,
+    /// The longest a query may take, waiting included. Default 30 s, 100 ms to
+    /// 1 h (Prometheus: 2 min).
+    pub(crate) timeout: Duration,
+    /// Samples one query may hold, 16 bytes each. Default 5,000,000, so 80 MB;
+    /// 1,000 to 1,000,000,000 (Prometheus: 50,000,000).
+    pub(crate) max_samples: u64,
+    /// How far back a value counts as current, in milliseconds. Default 5 min,
+    /// 1 ms to 1 d (Prometheus: the same).
+    pub(crate) lookback_ms: i64,
+    /// A query that takes longer is told in the event log, as are those that hit
+    /// a limit. Default 5 s.
+    pub(crate) slow: Duration,
+}
 
-/// The longest a query may take, waiting included (Prometheus: 2 min).
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            at_once: 8,
+            timeout: Duration::from_secs(30),
+            max_samples: 5_000_000,
+            lookback_ms: 300_000,
+            slow: Duration::from_secs(5),
+        }
+    }
+}
 
 /// Work that was told to stop may take this long to do so before its client is
 /// answered without it.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// Samples one query may hold: 16 bytes each, so 80 MB.
-const MAX_SAMPLES: u64 = 5_000_000;
-
-/// How far back a value counts as current (Prometheus: 5 min).
-pub(crate) const LOOKBACK_MS: i64 = 300_000;
+/// Between two queries that are told in the event log: a hostile client shall
+/// not fill it.
+const LOG_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs queries over the store.
 pub(crate) struct Queries {
+    settings: Settings,
     store: Arc<Store>,
     gate: Arc<Semaphore>,
     closing: Arc<AtomicBool>,
+    logged: Mutex<Option<Instant>>,
 }
 
 impl Queries {
     /// Over `store`.
     pub(crate) fn new(store: Arc<Store>) -> Self {
-        Self { store, gate: Arc::new(Semaphore::new(AT_ONCE)), closing: Arc::default() }
+        Self::with(store, Settings::default())
+    }
+
+    /// Over `store`, with what queries may take.
+    pub(crate) fn with(store: Arc<Store>, settings: Settings) -> Self {
+        let gate = Arc::new(Semaphore::new(settings.at_once.max(1)));
+        Self { settings, store, gate, closing: Arc::default(), logged: Mutex::default() }
+    }
+
+    /// What queries may take.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Whether a query may be told in the event log now.
+    pub(crate) fn may_log(&self) -> bool {
+        let mut logged = lock(&self.logged);
+        let may = logged.is_none_or(|last| last.elapsed() >= LOG_EVERY);
+        if may {
+            *logged = Some(Instant::now());
+        }
+        may
     }
 
     /// Ends what runs: the monitor ends.
@@ -59,6 +107,7 @@ impl Queries {
         let Ok(Ok(permit)) = turn else { return Err(Error::Timeout) };
         let gone = Gone(Arc::new(AtomicBool::new(false)));
         let (store, flag, closing) = (self.store.clone(), gone.0.clone(), self.closing.clone());
+        let settings = self.settings;
         let task = tokio::task::spawn_blocking(move || {
             let _permit = permit; // Given back when the work ends, not when its caller does.
             let stop = move || {
@@ -68,7 +117,7 @@ impl Queries {
                     (Instant::now() >= deadline).then_some(Stop::Deadline)
                 }
             };
-            work(&store, &options(&stop))
+            work(&store, &Options { max_samples: settings.max_samples, ..options(&stop) })
         });
         // The client gets its answer in time even if the work looks up too rarely;
         // the work keeps its turn until it has really ended.
@@ -82,7 +131,8 @@ impl Queries {
 
 /// What every evaluation may take.
 pub(crate) fn options(stop: &(dyn Fn() -> Option<Stop> + Sync)) -> Options<'_> {
-    Options { lookback_ms: LOOKBACK_MS, max_samples: MAX_SAMPLES, stop, ..Options::default() }
+    let Settings { lookback_ms, max_samples, .. } = Settings::default();
+    Options { lookback_ms, max_samples, stop, ..Options::default() }
 }
 
 /// Says so when it is dropped.
@@ -128,7 +178,7 @@ mod tests {
         let (store, _) = Store::open(dir.path(), monitor_store::Settings::default(), 0).unwrap();
         let queries = Queries::new(Arc::new(store));
         let (said, stopped) = tokio::sync::oneshot::channel();
-        let run = queries.run(TIMEOUT, move |_, options| {
+        let run = queries.run(Settings::default().timeout, move |_, options| {
             loop {
                 if let Some(stop) = (options.stop)() {
                     let _ = said.send(stop);

@@ -1,5 +1,7 @@
 //! HTTP/1.1 for page and API: bounded connections, bounded requests, time limits.
 
+use crate::api::encode::Encoding;
+use crate::api::prometheus::Asked;
 use crate::state::{State, lock};
 use crate::{api, host, page};
 use bytes::Bytes;
@@ -159,6 +161,7 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let head_only = request.method() == Method::HEAD;
+    let encoding = Encoding::wanted(request.headers());
     let known = request.headers().get(header::IF_NONE_MATCH).cloned();
     let reply = match private.then(|| host::stranger(&request)).flatten() {
         Some(stranger) => misdirected(&stranger),
@@ -168,16 +171,27 @@ async fn answer(
         (Some(etag), Some(known)) => known.split(',').any(|k| k.trim().trim_start_matches("W/") == etag),
         _ => false,
     };
-    let mut response =
-        Response::new(Full::new(if head_only || unchanged { Bytes::new() } else { reply.body.clone() }));
+    // What has a name is served as it is: its name would not be that of the smaller one.
+    let packed = match encoding.filter(|_| reply.etag.is_none()) {
+        Some(encoding) => encoding.encode(reply.body.clone()).await.map(|body| (encoding, body)),
+        None => None,
+    };
+    let body = packed.as_ref().map_or(&reply.body, |(_, body)| body).clone();
+    let length = body.len();
+    let mut response = Response::new(Full::new(if head_only || unchanged { Bytes::new() } else { body }));
     *response.status_mut() = if unchanged { StatusCode::NOT_MODIFIED } else { reply.status };
     let headers = response.headers_mut();
     for (name, value) in FIXED_HEADERS {
         headers.insert(name.clone(), HeaderValue::from_static(value));
     }
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
+    if let Some((encoding, _)) = packed {
+        headers.insert(header::CONTENT_ENCODING, encoding.header());
+    }
+    // RFC 9110 §12.5.5: another client may be sent other bytes.
+    headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     if head_only {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(reply.body.len()));
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     let cache = if reply.etag.is_some() { "no-cache" } else { "no-store" };
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
@@ -212,13 +226,13 @@ const FIXED_HEADERS: &[(HeaderName, &str)] = &[
 
 async fn respond(state: &Arc<State>, request: Request<Incoming>) -> Reply {
     let (head, body) = request.into_parts();
-    let get = matches!(head.method, Method::GET | Method::HEAD);
-    if !get && head.method != Method::POST {
+    let path = head.uri.path();
+    let put = head.method == Method::PUT && path.starts_with("/api/v1/");
+    if !matches!(head.method, Method::GET | Method::HEAD | Method::POST) && !put {
         return Reply::text(StatusCode::METHOD_NOT_ALLOWED, "only GET, HEAD and POST are served here\n");
     }
-    let path = head.uri.path();
     let mut params = role::admin::decode_query(head.uri.query().unwrap_or_default());
-    if head.method == Method::POST {
+    if matches!(head.method, Method::POST | Method::PUT) {
         match form(&head.headers, body).await {
             Ok(mut form) => {
                 // The form's values come first, as in Go's `Request.Form`.
@@ -229,7 +243,12 @@ async fn respond(state: &Arc<State>, request: Request<Incoming>) -> Reply {
         }
     }
     if let Some(endpoint) = path.strip_prefix("/api/v1/") {
-        return api::prometheus::answer(state, endpoint, &api::Params(params)).await;
+        let asked = Asked { method: &head.method, headers: &head.headers, params: api::Params(params) };
+        return api::prometheus::answer(state, endpoint, &asked).await;
+    }
+    if path == "/federate" {
+        let asked = Asked { method: &head.method, headers: &head.headers, params: api::Params(params) };
+        return api::prometheus::federate::answer(state, &asked).await;
     }
     if let Some(endpoint) = path.strip_prefix("/api/bastide/v1/") {
         return api::ours::answer(state, endpoint, &api::Params(params)).await;

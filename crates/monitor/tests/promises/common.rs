@@ -183,6 +183,12 @@ impl Running {
         exchange(TcpStream::connect(self.address).unwrap(), "POST", target, kind, form)
     }
 
+    /// Any method; what is not empty is sent as a form.
+    pub(crate) fn ask(&self, method: &str, target: &str, form: &str) -> (u16, String, Vec<u8>) {
+        let kind = "content-type: application/x-www-form-urlencoded\r\n";
+        exchange(TcpStream::connect(self.address).unwrap(), method, target, kind, form)
+    }
+
     pub(crate) fn json(&self, target: &str) -> Value {
         let (status, _, body) = self.get(target);
         assert_eq!(status, 200, "{target}: {}", String::from_utf8_lossy(&body));

@@ -2,6 +2,7 @@
 
 mod agent;
 mod alerts;
+mod api;
 mod common;
 mod logs;
 mod ready_made;

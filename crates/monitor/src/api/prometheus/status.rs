@@ -1,215 +1,26 @@
-//! The endpoints about the monitor itself: rules, alerts, targets, metadata, status.
+//! The monitor itself: what it runs with, and what it holds.
 
+use super::{Failure, ask, limit_param};
 use crate::api::{Params, json};
-use crate::rules::RuleHealth;
-use crate::scrape::{Metadata, Scraper};
 use crate::state::{State, lock};
-use base::Address;
-use monitor_alert::rules::{ActiveAlert, State as AlertState};
-use monitor_alert::{ZERO_TIME, rfc3339};
+use monitor_alert::rfc3339;
+use monitor_lang::format_duration;
 use serde_json::{Value, json};
-use site::Target;
-use std::collections::{BTreeMap, BTreeSet};
+
+/// The API of which release of Prometheus this is. Grafana asks for it to know
+/// what it may use; an own version number would read as a Prometheus of 2012.
+const SPOKEN: &str = "3.14.0";
 
 fn success(data: &Value) -> String {
     json::success(|out| out.push_str(&data.to_string()))
 }
 
-fn object(pairs: &[(String, String)]) -> Value {
-    pairs
-        .iter()
-        .map(|(name, value)| (name.clone(), Value::from(value.as_str())))
-        .collect::<serde_json::Map<_, _>>()
-        .into()
-}
-
-/// `/api/v1/metadata`.
-pub(super) fn metadata(state: &State, params: &Params) -> String {
-    let limit = |name: &str| {
-        params.get(name).and_then(|v| v.parse::<i64>().ok()).and_then(|n| usize::try_from(n).ok())
-    };
-    let wanted = params.get("metric");
-    let mut found: BTreeMap<String, BTreeSet<Metadata>> = BTreeMap::new();
-    for scraped in lock(&state.targets).values() {
-        for (name, metadata) in &lock(&scraped.health).metadata {
-            if wanted.is_none_or(|w| w == name) {
-                found.entry(name.clone()).or_default().insert(metadata.clone());
-            }
-        }
-    }
-    let per_metric = limit("limit_per_metric").filter(|n| *n > 0).unwrap_or(usize::MAX);
-    let shown: serde_json::Map<String, Value> = found
-        .into_iter()
-        .take(limit("limit").unwrap_or(usize::MAX))
-        .map(|(name, all)| {
-            let list = all.into_iter().take(per_metric);
-            (name, list.map(|m| json!({ "type": kind(&m), "help": m.help, "unit": "" })).collect())
-        })
-        .collect();
-    success(&shown.into())
-}
-
-fn kind(metadata: &Metadata) -> &str {
-    if metadata.kind.is_empty() { "unknown" } else { &metadata.kind }
-}
-
-/// `/api/v1/targets`.
-pub(super) fn targets(state: &State, params: &Params) -> String {
-    let active = params.get("state").is_none_or(|s| matches!(s, "active" | "any"));
-    let interval = state.plan().site.scrape_interval;
-    let timeout = base::Millis(Scraper::timeout(interval.duration()).as_millis() as u64);
-    let list: Vec<Value> = lock(&state.targets)
-        .values()
-        .filter(|_| active)
-        .map(|scraped| {
-            let target = &scraped.target;
-            let health = lock(&scraped.health);
-            let url = url(target);
-            json!({
-                "discoveredLabels": {
-                    "__address__": target.address.to_string(),
-                    "__metrics_path__": target.path,
-                    "__scheme__": scheme(target),
-                    "job": target.job,
-                },
-                "labels": { "instance": target.instance, "job": target.job },
-                "scrapePool": target.job,
-                "scrapeUrl": url,
-                "globalUrl": url,
-                "lastError": health.error,
-                "lastScrape": health.at_ms.map_or_else(|| ZERO_TIME.to_owned(), rfc3339),
-                "lastScrapeDuration": health.took_s,
-                "health": match (health.at_ms, health.error.is_empty()) {
-                    (None, _) => "unknown",
-                    (_, true) => "up",
-                    (_, false) => "down",
-                },
-                "scrapeInterval": interval.to_string(),
-                "scrapeTimeout": timeout.to_string(),
-            })
-        })
-        .collect();
-    success(&json!({ "activeTargets": list, "droppedTargets": [], "droppedTargetCounts": {} }))
-}
-
-fn scheme(target: &Target) -> &'static str {
-    if target.tls { "https" } else { "http" }
-}
-
-fn url(target: &Target) -> String {
-    match &target.address {
-        Address::Unix(path) => format!("unix:{}:{}", path.display(), target.path),
-        address => format!("{}://{address}{}", scheme(target), target.path),
-    }
-}
-
-/// `/api/v1/alerts`.
-pub(super) fn alerts(state: &State) -> String {
-    let book = lock(&state.book);
-    let list: Vec<Value> =
-        book.rules.all().filter(|(_, a)| a.state != AlertState::Resolved).map(|(_, a)| alert(a)).collect();
-    success(&json!({ "alerts": list }))
-}
-
-fn alert(alert: &ActiveAlert) -> Value {
-    json!({
-        "labels": object(&alert.labels),
-        "annotations": object(&alert.annotations),
-        "state": alert.state.as_str(),
-        "activeAt": rfc3339(alert.active_at_ms),
-        "value": json::exponent(alert.value),
-    })
-}
-
-/// `/api/v1/rules`: one group of recordings, one of alerts.
-pub(super) fn rules(state: &State, params: &Params) -> String {
-    let plan = state.plan();
-    let book = lock(&state.book);
-    let interval_s = plan.site.alert.interval.as_secs_f64();
-    let names: Vec<&str> = params.all("rule_name[]").collect();
-    let named = |name: &str| names.is_empty() || names.contains(&name);
-    let wanted = |kind: &str| params.get("type").is_none_or(|t| t == kind);
-    let without_alerts = params.get("exclude_alerts") == Some("true");
-    let none = RuleHealth::default();
-    let health = |key: &str| book.health.get(key).unwrap_or(&none);
-
-    let recordings: Vec<Value> = plan
-        .recordings
-        .iter()
-        .filter(|rule| wanted("record") && named(&rule.record))
-        .map(|rule| {
-            let fared = health(&format!("record:{}", rule.record));
-            let rest = json!({ "name": rule.record, "query": rule.query.text(), "labels": {} });
-            merged("recording", rest, fared)
-        })
-        .collect();
-    let alerts: Vec<Value> = plan
-        .alerts
-        .iter()
-        .filter(|rule| wanted("alert") && named(&rule.rule.name))
-        .map(|rule| {
-            let active: Vec<&ActiveAlert> =
-                book.rules.of(&rule.key).filter(|a| a.state != AlertState::Resolved).collect();
-            let state = match active.iter().map(|a| a.state).max_by_key(|s| *s == AlertState::Firing) {
-                Some(AlertState::Firing) => "firing",
-                Some(_) => "pending",
-                None => "inactive",
-            };
-            let shown: Vec<Value> =
-                if without_alerts { Vec::new() } else { active.iter().map(|a| alert(a)).collect() };
-            let rest = json!({
-                "state": state,
-                "name": rule.rule.name,
-                "query": rule.rule.expr,
-                "duration": rule.rule.hold.as_secs_f64(),
-                "keepFiringFor": 0,
-                "labels": object(&rule.rule.labels),
-                "annotations": object(&rule.rule.annotations),
-                "alerts": shown,
-            });
-            merged("alerting", rest, health(&rule.key))
-        })
-        .collect();
-
-    let groups: Vec<Value> = [("recordings", recordings), ("alerts", alerts)]
-        .into_iter()
-        .filter(|(_, rules)| !rules.is_empty())
-        .map(|(name, rules)| {
-            json!({
-                "name": name,
-                "file": "bastide.toml",
-                "interval": interval_s,
-                "limit": 0,
-                "rules": rules,
-                "evaluationTime": book.took_s,
-                "lastEvaluation": book.at_ms.map_or_else(|| ZERO_TIME.to_owned(), rfc3339),
-            })
-        })
-        .collect();
-    success(&json!({ "groups": groups }))
-}
-
-fn merged(kind: &str, mut rule: Value, fared: &RuleHealth) -> Value {
-    rule["type"] = kind.into();
-    rule["health"] = match (fared.at_ms, fared.error.is_empty()) {
-        (0, _) => "unknown",
-        (_, true) => "ok",
-        (_, false) => "err",
-    }
-    .into();
-    if !fared.error.is_empty() {
-        rule["lastError"] = fared.error.as_str().into();
-    }
-    rule["evaluationTime"] = fared.took_s.into();
-    rule["lastEvaluation"] = if fared.at_ms == 0 { ZERO_TIME.into() } else { rfc3339(fared.at_ms).into() };
-    rule
-}
-
-/// `/api/v1/status/buildinfo`. The version is ours: nothing here is Prometheus' code.
+/// `/api/v1/status/buildinfo`. Nothing here is Prometheus' code: the version is
+/// that of the API, the revision ours.
 pub(super) fn build_info() -> String {
     success(&json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "revision": "",
+        "version": SPOKEN,
+        "revision": concat!("bastide-", env!("CARGO_PKG_VERSION")),
         "branch": "",
         "buildUser": "",
         "buildDate": "",
@@ -225,13 +36,102 @@ pub(super) fn runtime_info(state: &State) -> String {
     success(&json!({
         "startTime": rfc3339(state.started_ms),
         "CWD": state.state_dir.display().to_string(),
+        "serverTime": rfc3339(sys::clock::now_ms()),
         "reloadConfigSuccess": true,
         "lastConfigTime": rfc3339(state.started_ms),
         "corruptionCount": state.opened.damage.len() + lock(&state.damage).len(),
         "goroutineCount": 0,
         "GOMAXPROCS": threads,
+        "GOMEMLIMIT": 0,
         "GOGC": "",
         "GODEBUG": "",
         "storageRetention": plan.site.retention.to_string(),
     }))
+}
+
+/// `/api/v1/status/config`: what runs, as Prometheus would be told it; secrets
+/// are not in it.
+pub(super) fn config(state: &State) -> String {
+    let plan = state.plan();
+    let interval = |millis: base::Millis| format_duration(millis.0.min(i64::MAX as u64) as i64);
+    let mut yaml = format!(
+        "global:\n  scrape_interval: {}\n  evaluation_interval: {}\n",
+        interval(plan.site.scrape_interval),
+        interval(plan.site.alert.interval)
+    );
+    let quoted = |text: &str| Value::from(text).to_string();
+    if !plan.site.external_labels.is_empty() {
+        yaml += "  external_labels:\n";
+        for (name, value) in &plan.site.external_labels {
+            yaml += &format!("    {name}: {}\n", quoted(value));
+        }
+    }
+    yaml += "scrape_configs:\n";
+    for target in &plan.site.targets {
+        yaml += &format!(
+            "- job_name: {}\n  metrics_path: {}\n  scheme: {}\n  static_configs:\n  - targets: [{}]\n    labels: {{instance: {}}}\n",
+            quoted(&target.job),
+            quoted(&target.path),
+            if target.tls { "https" } else { "http" },
+            quoted(&target.address.to_string()),
+            quoted(&target.instance),
+        );
+    }
+    success(&json!({ "yaml": yaml }))
+}
+
+/// `/api/v1/status/flags`: those of Prometheus that have their like here.
+pub(super) fn flags(state: &State) -> String {
+    let plan = state.plan();
+    let settings = state.queries.settings();
+    let millis = |d: std::time::Duration| format_duration(d.as_millis() as i64);
+    let listen = lock(&state.listening).iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    success(&json!({
+        "query.lookback-delta": format_duration(settings.lookback_ms),
+        "query.max-concurrency": settings.at_once.to_string(),
+        "query.max-samples": settings.max_samples.to_string(),
+        "query.timeout": millis(settings.timeout),
+        "storage.tsdb.out-of-order-time-window": plan.site.store.out_of_order.to_string(),
+        "storage.tsdb.path": state.state_dir.join("monitor/store").display().to_string(),
+        "storage.tsdb.retention.size": plan.site.retention_bytes.to_string(),
+        "storage.tsdb.retention.time": plan.site.retention.to_string(),
+        "web.enable-admin-api": plan.site.admin_api.to_string(),
+        "web.enable-remote-write-receiver": plan.site.receive.to_string(),
+        "web.external-url": state.external_url(),
+        "web.listen-address": listen,
+    }))
+}
+
+/// `/api/v1/status/tsdb`: what takes the store's memory.
+pub(super) async fn tsdb(state: &State, params: &Params) -> Result<String, Failure> {
+    let top = match params.get("limit") {
+        None => 10,
+        Some(_) => limit_param(params, "limit")?.clamp(1, MAX_TOP),
+    };
+    let (stats, counts) = ask(state, move |store| Ok((store.stats(), store.cardinality(top)))).await?;
+    let list = |pairs: &[(String, u64)]| -> Value {
+        pairs.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect()
+    };
+    let (min_ms, max_ms) = stats.head_range_ms.unwrap_or_default();
+    Ok(success(&json!({
+        "headStats": {
+            "numSeries": stats.series,
+            "numLabelPairs": counts.label_pairs,
+            "chunkCount": counts.chunks,
+            "minTime": min_ms,
+            "maxTime": max_ms,
+        },
+        "seriesCountByMetricName": list(&counts.series_by_metric),
+        "labelValueCountByLabelName": list(&counts.values_by_label),
+        "memoryInBytesByLabelName": list(&counts.bytes_by_label),
+        "seriesCountByLabelValuePair": list(&counts.series_by_pair),
+    })))
+}
+
+/// Entries of each list of `status/tsdb`, at most (Prometheus: the same).
+const MAX_TOP: usize = 10_000;
+
+/// `/api/v1/status/walreplay`: whoever is answered, the log has been read.
+pub(super) fn wal_replay() -> String {
+    success(&json!({ "min": 0, "max": 0, "current": 0, "state": "done" }))
 }

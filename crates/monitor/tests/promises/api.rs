@@ -1,0 +1,214 @@
+//! The HTTP API as its clients see it.
+
+use crate::common::{Fake, Home, Running, encode, site, until};
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+
+const BODY: &str = "\
+# HELP hits_total Requests seen.
+# TYPE hits_total counter
+hits_total{code=\"200\"} 41
+hits_total{code=\"500\"} 1
+# TYPE temperature gauge
+temperature 21.5
+";
+
+/// A monitor that has scraped [`BODY`].
+fn scraped(home: &Home, fake: &Fake, change: impl FnOnce(&mut site::Monitor)) -> Running {
+    let mut site = site();
+    site.targets = vec![fake.target("app/1")];
+    change(&mut site);
+    let monitor = home.monitor(site);
+    until("it is scraped", || monitor.value("temperature"));
+    monitor
+}
+
+#[test]
+fn cases() {
+    let (home, fake) = (Home::new(), Fake::new(BODY));
+    let monitor = scraped(&home, &fake, |_| {});
+    let cases = include_str!("api.cases");
+    let mut asked = 0;
+    for case in cases.split("\n\n").filter(|case| !case.starts_with('#')) {
+        let mut lines = case.trim_start().lines();
+        let (Some(request), Some(status), Some(body)) = (lines.next(), lines.next(), lines.next()) else {
+            panic!("no case: {case}");
+        };
+        let mut words = request.splitn(3, ' ');
+        let (method, path, form) = (words.next().unwrap(), words.next().unwrap(), words.next());
+        let path = path.replace('[', "%5B").replace(']', "%5D").replace('{', "%7B").replace('}', "%7D");
+        let form: Vec<String> = form
+            .unwrap_or_default()
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
+            .collect();
+        let (got, _, answer) = monitor.ask(method, &path, &form.join("&"));
+        let answer = String::from_utf8(answer).unwrap();
+        assert_eq!(got.to_string(), status, "{request}: {answer}");
+        match body.strip_prefix('~') {
+            Some(part) => assert!(answer.contains(part), "{request}: {answer}"),
+            None => assert_eq!(answer, body, "{request}"),
+        }
+        asked += 1;
+    }
+    assert!(asked > 60, "only {asked} cases were found");
+    monitor.stop();
+}
+
+#[test]
+fn answers_are_packed_as_the_client_asks() {
+    let (home, fake) = (Home::new(), Fake::new(BODY));
+    let monitor = scraped(&home, &fake, |_| {});
+    let target = "/api/v1/query_range?query=vector(1)&start=0&end=10000&step=1";
+    let (_, plain_head, plain) = monitor.get(target);
+    assert!(!plain_head.contains("content-encoding") && plain_head.contains("vary: accept-encoding"));
+    let (status, head, packed) = monitor.get_with(target, "accept-encoding: gzip\r\n");
+    assert_eq!(status, 200);
+    assert!(head.contains("content-encoding: gzip"), "{head}");
+    let mut unpacked = Vec::new();
+    flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut unpacked).unwrap();
+    assert!(unpacked == plain && packed.len() * 2 < plain.len());
+    let (_, head, packed) = monitor.get_with(target, "accept-encoding: gzip, zstd\r\n");
+    assert!(head.contains("content-encoding: zstd"), "{head}");
+    assert_eq!(zstd::decode_all(&packed[..]).unwrap(), plain);
+    let (_, head, _) = monitor.get_with("/api/v1/query?query=1", "accept-encoding: gzip\r\n");
+    assert!(!head.contains("content-encoding"), "a packet is a packet: {head}");
+    monitor.stop();
+}
+
+#[test]
+fn a_client_that_goes_away_ends_its_query() {
+    let (home, fake) = (Home::new(), Fake::new(BODY));
+    let many: String = (0..3_000).map(|i| format!("m{{i=\"{i}\"}} 1\n")).collect();
+    let monitor = scraped(&home, &fake, |_| {});
+    fake.say(200, &(many + BODY));
+    until("many series", || monitor.value("count(m)").filter(|v| *v == 3_000.0));
+    // Steps at which there is a value for certain, and more work than is done in
+    // a moment.
+    let end = sys::clock::now_ms() / 1_000;
+    let query = encode("count(max_over_time((m * on(i) m)[5m:10ms])) + count(m)");
+    let target =
+        format!("/api/v1/query_range?query={query}&start={}&end={end}&step=1&timeout=30s", end - 10_000);
+    let mut client = TcpStream::connect(monitor.address).unwrap();
+    write!(client, "GET {target} HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    drop(client);
+    let counted = "bastide_monitor_queries_total{endpoint=\"query_range\",result=\"canceled\"} 1";
+    until("it is cancelled", || {
+        let metrics = String::from_utf8(monitor.admin("GET", "/metrics", "").1).unwrap();
+        metrics.contains(counted).then_some(())
+    });
+    monitor.stop();
+}
+
+#[test]
+fn what_was_stopped_is_in_the_event_log() {
+    let (home, fake) = (Home::new(), Fake::new(BODY));
+    let monitor = scraped(&home, &fake, |_| {});
+    let (status, _, _) = monitor.get("/api/v1/query?query=count(temperature)&timeout=0");
+    assert_eq!(status, 503);
+    until("the event", || {
+        let events = monitor.json("/api/bastide/v1/events?kind=query");
+        let event = events["events"].get(0)?.clone();
+        assert_eq!(event["query"], "count(temperature)");
+        assert_eq!(event["endpoint"], "query");
+        Some(())
+    });
+    monitor.stop();
+}
+
+#[test]
+fn federation_gives_the_newest_values() {
+    let (home, fake) = (Home::new(), Fake::new(BODY));
+    let monitor = scraped(&home, &fake, |site| {
+        site.external_labels = vec![("cluster".into(), "a".into()), ("job".into(), "other".into())];
+    });
+    let (status, head, body) = monitor.get("/federate?match%5B%5D=temperature&match%5B%5D=hits_total");
+    let body = String::from_utf8(body).unwrap();
+    assert_eq!(status, 200);
+    assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
+    let lines: Vec<&str> = body.lines().map(|l| l.rsplit_once(' ').map_or(l, |(line, _)| line)).collect();
+    assert_eq!(
+        lines,
+        [
+            "# TYPE hits_total",
+            "hits_total{cluster=\"a\",code=\"200\",instance=\"app/1\",job=\"app\"} 41",
+            "hits_total{cluster=\"a\",code=\"500\",instance=\"app/1\",job=\"app\"} 1",
+            "# TYPE temperature",
+            "temperature{cluster=\"a\",instance=\"app/1\",job=\"app\"} 21.5",
+        ]
+    );
+    monitor.stop();
+}
+
+/// Debian's promtool, where there is one.
+#[test]
+fn promtool_is_content() {
+    let (home, fake) = (Home::new(), Fake::new(BODY));
+    let monitor = scraped(&home, &fake, |_| {});
+    let server = format!("http://{}", monitor.address);
+    let promtool = |args: &[&str], input: &str| -> Option<String> {
+        let mut child = Command::new("promtool")
+            .args(args)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .ok()?;
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let done = child.wait_with_output().unwrap();
+        let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        assert!(done.status.success(), "promtool {args:?}: {out}{err}");
+        Some(format!("{out}{err}"))
+    };
+    let Some(version) = promtool(&["--version"], "") else {
+        eprintln!("skipped: no promtool on this machine");
+        monitor.stop();
+        return;
+    };
+    assert!(version.contains("promtool"), "{version}");
+    let instant = promtool(&["query", "instant", &server, "hits_total{code=\"200\"}"], "").unwrap();
+    assert!(
+        instant.starts_with("hits_total{code=\"200\", instance=\"app/1\", job=\"app\"} => 41 @["),
+        "{instant}"
+    );
+    let end = sys::clock::now_ms() / 1_000;
+    let (start, end) = ((end - 60).to_string(), end.to_string());
+    let span = ["--start", start.as_str(), "--end", end.as_str()];
+    let range = [&["query", "range", "--step", "15s"][..], &span, &[server.as_str(), "vector(7)"]].concat();
+    let range = promtool(&range, "").unwrap();
+    assert_eq!(range.matches("7 @[").count(), 5, "{range}");
+    let series = promtool(&["query", "series", "--match", "hits_total", &server], "").unwrap();
+    assert_eq!(series.lines().count(), 2, "{series}");
+    let labels = promtool(&["query", "labels", &server, "code"], "").unwrap();
+    assert_eq!(labels, "200\n500\n");
+    // What we expose and federate, too.
+    let federated = monitor.get("/federate?match%5B%5D=temperature").2;
+    let federated = String::from_utf8(federated).unwrap();
+    promtool(&["check", "metrics"], &format!("# HELP temperature Warmth.\n{federated}"));
+    monitor.stop();
+}
+
+#[test]
+fn the_admin_api_works_where_it_is_allowed() {
+    let (home, fake) = (Home::new(), Fake::new(BODY));
+    let monitor = scraped(&home, &fake, |site| site.admin_api = true);
+    let (status, _, body) = monitor.ask("POST", "/api/v1/admin/tsdb/snapshot", "");
+    let answer: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(status, 200, "{answer}");
+    let name = answer["data"]["name"].as_str().unwrap();
+    assert!(home.state().join("monitor/snapshots").join(name).is_dir());
+
+    fake.say(200, "other 1\n");
+    until("the old ones ended", || monitor.value("temperature").is_none().then_some(()));
+    let form = format!("match[]={}", encode("hits_total{code=\"500\"}"));
+    assert_eq!(monitor.ask("PUT", "/api/v1/admin/tsdb/delete_series", &form).0, 204);
+    let left = monitor.json("/api/v1/label/code/values");
+    assert_eq!(left["data"], serde_json::json!(["200"]));
+    assert_eq!(monitor.ask("POST", "/api/v1/admin/tsdb/clean_tombstones", "").0, 204);
+    assert_eq!(monitor.ask("POST", "/api/v1/admin/tsdb/delete_series", "").0, 400);
+    assert_eq!(monitor.ask("POST", "/api/v1/admin/tsdb/nothing", "").0, 404);
+    monitor.stop();
+}
