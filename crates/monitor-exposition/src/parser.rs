@@ -137,6 +137,16 @@ impl<'b> Parser<'b> {
         self
     }
 
+    /// Whether native histograms are read; without them a histogram that has both
+    /// forms gives its classic series (`scrape_native_histograms`). They are, unless told otherwise.
+    #[must_use]
+    pub fn with_native_histograms(mut self, read: bool) -> Self {
+        if let Inner::Proto(parser) = &mut self.0 {
+            parser.native = read;
+        }
+        self
+    }
+
     /// Of quoted names, trailing commas, unknown escapes and the like only what
     /// the standard's grammar has; see [`crate::check`].
     pub(crate) fn strict(mut self) -> Self {

@@ -22,6 +22,8 @@ pub(crate) struct ProtoParser<'b> {
     body: Reader<'b>,
     limits: Limits,
     samples: u64,
+    /// Native histograms at all.
+    pub(crate) native: bool,
     /// Classic series of native histograms, too.
     pub(crate) classic_too: bool,
     /// Where the last thing began, for errors.
@@ -90,6 +92,7 @@ impl<'b> ProtoParser<'b> {
             body: Reader::new(body, 0),
             limits,
             samples: 0,
+            native: true,
             classic_too: false,
             at: 0,
             family,
@@ -232,7 +235,8 @@ impl<'b> ProtoParser<'b> {
                 metric.left = Left::Summary { message, count: Some(count), sum: Some(sum) };
             }
             MetricType::Histogram | MetricType::GaugeHistogram => {
-                let head = histogram::Head::read(message.clone())?;
+                let mut head = histogram::Head::read(message.clone())?;
+                head.native &= self.native;
                 metric.start_ms = head.start_ms;
                 let classic = (!head.native || self.classic_too).then(|| head.classic(message.clone()));
                 metric.left = Left::Histogram { native: head.native.then_some(message), classic };
