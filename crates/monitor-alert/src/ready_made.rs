@@ -215,9 +215,13 @@ fn traffic(limits: &Thresholds) -> Vec<Draft> {
             format!("{{{{ $value | humanize }}}} requests a second, more than {limit}"),
         ),
         None => (
-            format!("site:qps > {} * {usual}", limits.qps_high_factor),
+            // The band knows the hour of the week; it is there from the third week on.
             format!(
-                "{{{{ $value | humanize }}}} requests a second, more than {} times the hour before",
+                "site:qps > site:qps:high or (site:qps > {} * {usual} unless site:qps:high)",
+                limits.qps_high_factor
+            ),
+            format!(
+                "{{{{ $value | humanize }}}} requests a second, more than this hour of the week has had (in the first two weeks: {} times the hour before)",
                 limits.qps_high_factor
             ),
         ),
@@ -258,12 +262,15 @@ fn traffic(limits: &Thresholds) -> Vec<Draft> {
         },
         Draft {
             name: "qps-vanished",
-            expr: format!("site:qps < {} * {usual}", limits.qps_vanished_share),
+            expr: format!(
+                "site:qps < site:qps:vanished or (site:qps < {} * {usual} unless site:qps:vanished)",
+                limits.qps_vanished_share
+            ),
             hold_s: 120,
             severity: "critical",
             summary: "the site's requests have vanished",
             description: format!(
-                "{{{{ $value | humanize }}}} requests a second, less than {}% of the hour before",
+                "{{{{ $value | humanize }}}} requests a second, less than {}% of what this hour of the week has had (in the first two weeks: of the hour before)",
                 limits.qps_vanished_share * 100.0
             ),
             action: "check name service, network and firewall from outside: what does not arrive cannot fail here",
