@@ -91,7 +91,8 @@ mod tests {
     #[test]
     fn whose_labels_win() {
         let target = Labels::from_pairs([("job", "app"), ("instance", "app/1")]);
-        let cases: &[(bool, &[(&str, &str)], &str)] = &[
+        type Case<'a> = (bool, &'a [(&'a str, &'a str)], &'a str);
+        let cases: &[Case<'_>] = &[
             (
                 false,
                 &[("job", "theirs"), ("exported_job", "x"), ("a", "1")],

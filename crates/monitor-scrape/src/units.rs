@@ -47,7 +47,7 @@ pub fn format_duration(milliseconds: u64) -> String {
     let mut out = String::new();
     for (name, factor) in UNITS {
         let exact = matches!(name, "y" | "w");
-        if rest < factor || exact && rest % factor != 0 {
+        if rest < factor || exact && !rest.is_multiple_of(factor) {
             continue;
         }
         out.push_str(&format!("{}{name}", rest / factor));

@@ -275,7 +275,7 @@ fn native_histograms_within_limits() {
     };
     assert!(fitted(2, 0.0).1[0].contains("schema:2 "), "{:?}", fitted(2, 0.0).1);
     assert!(fitted(0, 1.9).1[0].contains("{{schema:1 "), "{:?}", fitted(0, 1.9).1);
-    assert_eq!((schema_of(1.1), schema_of(2.0), schema_of(1e9), schema_of(1.000_001)), (2, 0, -4, 8));
+    assert_eq!((schema_of(1.1), schema_of(2.0), schema_of(1e9), schema_of(1.000_001)), (3, 0, -4, 8));
 }
 
 #[test]
