@@ -6,6 +6,7 @@ pub mod allocations;
 pub mod clock;
 pub mod fd;
 pub mod file;
+pub mod map;
 pub mod process;
 pub mod random;
 pub mod socket;
