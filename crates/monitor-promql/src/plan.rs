@@ -21,12 +21,12 @@ pub(crate) struct Part<'e> {
 pub(crate) enum Kind<'e> {
     Number(f64),
     Text(&'e str),
-    Selector(Selector<'e>),
-    Range(Range<'e>),
+    Selector(Box<Selector<'e>>),
+    Range(Box<Range<'e>>),
     Negate(Box<Part<'e>>),
     Binary(Box<Binary<'e>>),
     Aggregate(Box<Aggregate<'e>>),
-    Call(Call<'e>),
+    Call(Box<Call<'e>>),
     /// The same at each step.
     Constant(Box<Part<'e>>),
 }
@@ -114,6 +114,11 @@ pub(crate) fn prepare(expr: &Expr, times: QueryTimes) -> Result<Part<'_>, Error>
     Ok(ready.finished())
 }
 
+/// A part came to the wrong one of the methods below; that is a mistake in them.
+fn misplaced() -> Error {
+    Error::Execution("a part of the query was taken for something else".into())
+}
+
 /// A part with what its parent must know.
 struct Ready<'e> {
     part: Part<'e>,
@@ -124,6 +129,10 @@ struct Ready<'e> {
 }
 
 impl<'e> Ready<'e> {
+    fn new(expr: &Expr, kind: Kind<'e>, constant: bool, wrap: bool) -> Self {
+        Self { part: Part { kind, place: expr.place, gives: expr.gives() }, constant, wrap }
+    }
+
     fn finished(self) -> Part<'e> {
         if !(self.constant && self.wrap) {
             return self.part;
@@ -147,25 +156,31 @@ struct Preparer {
 }
 
 impl Preparer {
+    /// Small on the stack, as queries are deep.
     fn part<'e>(&self, expr: &'e Expr, above: Above) -> Result<Ready<'e>, Error> {
-        let ready = |kind, constant, wrap| Ready {
-            part: Part { kind, place: expr.place, gives: expr.gives() },
-            constant,
-            wrap,
-        };
-        Ok(match &expr.kind {
-            Ast::Number { value, .. } => ready(Kind::Number(*value), true, false),
-            Ast::Text(text) => ready(Kind::Text(text), true, false),
+        match &expr.kind {
+            Ast::Paren(inner) | Ast::Unary { minus: false, of: inner } => self.part(inner, above),
+            Ast::Binary { .. } => self.binary(expr, above),
+            Ast::Aggregate { .. } => self.aggregate(expr, above),
+            Ast::Call { function, args } => self.call(expr, function.name, args, above),
+            _ => self.other(expr, above),
+        }
+    }
+
+    fn other<'e>(&self, expr: &'e Expr, above: Above) -> Result<Ready<'e>, Error> {
+        let (kind, constant, wrap) = match &expr.kind {
+            Ast::Number { value, .. } => (Kind::Number(*value), true, false),
+            Ast::Text(text) => (Kind::Text(text), true, false),
             Ast::Selector(selector) => {
                 let selector = self.selector(selector, above)?;
                 let fixed = selector.time.at_ms.is_some();
-                ready(Kind::Selector(selector), fixed, fixed)
+                (Kind::Selector(Box::new(selector)), fixed, fixed)
             }
             Ast::Range { selector, range } => {
                 let selector = self.selector(selector, above)?;
                 let time = selector.time;
                 let range = Range { of: RangeOf::Series(selector), range_ms: self.span(range, false)?, time };
-                ready(Kind::Range(range), time.at_ms.is_some(), false)
+                (Kind::Range(Box::new(range)), time.at_ms.is_some(), false)
             }
             Ast::Subquery { of, range, step, shift } => {
                 let part = self.part(of, Above { wants_all: true, ..above })?.finished();
@@ -173,42 +188,45 @@ impl Preparer {
                 let time = self.shift(shift)?;
                 let of = RangeOf::Subquery { part: Box::new(part), step_ms };
                 let range = Range { of, range_ms: self.span(range, false)?, time };
-                ready(Kind::Range(range), time.at_ms.is_some(), false)
+                (Kind::Range(Box::new(range)), time.at_ms.is_some(), false)
             }
-            Ast::Paren(inner) => self.part(inner, above)?,
-            Ast::Unary { minus: false, of } => self.part(of, above)?,
-            Ast::Unary { minus: true, of } => {
+            Ast::Unary { of, .. } => {
                 let of = self.part(of, above)?;
-                let (constant, wrap) = (of.constant, of.constant);
-                ready(Kind::Negate(Box::new(of.part)), constant, wrap)
+                (Kind::Negate(Box::new(of.part)), of.constant, of.constant)
             }
-            Ast::Binary { op, left, right, matching, bool } => {
-                let (left, right) = (self.part(left, above)?, self.part(right, above)?);
-                let constant = left.constant && right.constant;
-                let side = |side: Ready<'e>| if constant { side.part } else { side.finished() };
-                let binary = Binary {
-                    op: *op,
-                    left: side(left),
-                    right: side(right),
-                    matching: matching.as_ref(),
-                    bool: *bool,
-                };
-                ready(Kind::Binary(Box::new(binary)), constant, true)
+            Ast::Paren(_) | Ast::Binary { .. } | Ast::Aggregate { .. } | Ast::Call { .. } => {
+                return Err(misplaced());
             }
-            Ast::Aggregate { op, param, of, labels, without } => {
-                let param = param.as_ref().map(|param| self.part(param, above)).transpose()?;
-                let of = self.part(of, above)?;
-                let constant = of.constant && param.as_ref().is_none_or(|param| param.constant);
-                let side = |side: Ready<'e>| if constant { side.part } else { side.finished() };
-                let mut labels: Vec<&str> = labels.iter().map(String::as_str).collect();
-                labels.sort_unstable();
-                labels.dedup();
-                let aggregate =
-                    Aggregate { op: *op, param: param.map(side), of: side(of), labels, without: *without };
-                ready(Kind::Aggregate(Box::new(aggregate)), constant, true)
-            }
-            Ast::Call { function, args } => self.call(expr, function.name, args, above)?,
-        })
+        };
+        Ok(Ready::new(expr, kind, constant, wrap))
+    }
+
+    fn binary<'e>(&self, expr: &'e Expr, above: Above) -> Result<Ready<'e>, Error> {
+        let Ast::Binary { op, left, right, matching, bool } = &expr.kind else {
+            return Err(misplaced());
+        };
+        let (left, right) = (self.part(left, above)?, self.part(right, above)?);
+        let constant = left.constant && right.constant;
+        let side = |side: Ready<'e>| if constant { side.part } else { side.finished() };
+        let (left, right) = (side(left), side(right));
+        let binary = Binary { op: *op, left, right, matching: matching.as_ref(), bool: *bool };
+        Ok(Ready::new(expr, Kind::Binary(Box::new(binary)), constant, true))
+    }
+
+    fn aggregate<'e>(&self, expr: &'e Expr, above: Above) -> Result<Ready<'e>, Error> {
+        let Ast::Aggregate { op, param, of, labels, without } = &expr.kind else {
+            return Err(misplaced());
+        };
+        let param = param.as_ref().map(|param| self.part(param, above)).transpose()?;
+        let of = self.part(of, above)?;
+        let constant = of.constant && param.as_ref().is_none_or(|param| param.constant);
+        let side = |side: Ready<'e>| if constant { side.part } else { side.finished() };
+        let mut labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+        labels.sort_unstable();
+        labels.dedup();
+        let aggregate =
+            Aggregate { op: *op, param: param.map(side), of: side(of), labels, without: *without };
+        Ok(Ready::new(expr, Kind::Aggregate(Box::new(aggregate)), constant, true))
     }
 
     fn call<'e>(
@@ -227,11 +245,7 @@ impl Preparer {
         let args = args.iter().map(|arg| self.part(arg, below)).collect::<Result<Vec<_>, _>>()?;
         let constant = !function.sees_time && args.iter().all(|arg| arg.constant);
         let args = args.into_iter().map(|arg| if constant { arg.part } else { arg.finished() }).collect();
-        Ok(Ready {
-            part: Part { kind: Kind::Call(Call { function, args }), place: expr.place, gives: expr.gives() },
-            constant,
-            wrap: true,
-        })
+        Ok(Ready::new(expr, Kind::Call(Box::new(Call { function, args })), constant, true))
     }
 
     fn selector<'e>(&self, selector: &'e AstSelector, above: Above) -> Result<Selector<'e>, Error> {

@@ -414,11 +414,17 @@ mod tests {
         };
         let cases = [
             "a".to_owned() + &" + a".repeat(399),
-            "1".to_owned() + &" ^ 1".repeat(399),
-            "-".repeat(100) + "a",
-            "(".repeat(100) + "a" + &")".repeat(100),
-            "abs(".repeat(100) + "a" + &")".repeat(100),
-            "sum(".repeat(100) + "a" + &")".repeat(100),
+            "1".to_owned() + &" ^ 1".repeat(99),
+            "-".repeat(99) + "a",
+            "(".repeat(99) + "a" + &")".repeat(99),
+            "abs(".repeat(99) + "a" + &")".repeat(99),
+            "sum(".repeat(99) + "a" + &")".repeat(99),
+            "info(".repeat(99) + "a" + &")".repeat(99),
+            "topk(1, ".repeat(99) + "a" + &")".repeat(99),
+            "a + on(n) (".repeat(49) + "a" + &")".repeat(49),
+            "max_over_time((".repeat(49) + "a" + &")[5m:1m])".repeat(49),
+            "histogram_quantile(0.5, ".repeat(99) + "a" + &")".repeat(99),
+            "label_replace(".repeat(99) + "a" + &", \"x\", \"$1\", \"n\", \"(.*)\")".repeat(99),
         ];
         for text in cases {
             let name = text[..20.min(text.len())].to_owned();

@@ -171,6 +171,7 @@ impl<'a> Evaluator<'a> {
         };
         if added.counter_reset_collision {
             self.note(Note::ResetCollision(operation), place);
+            return Result2::Nothing;
         }
         if added.bounds_reconciled {
             self.note(Note::Reconciled(operation), place);

@@ -59,7 +59,7 @@ impl Evaluator<'_> {
             self.note(Note::MixedSchemas(window.name), window.place);
             return None;
         };
-        if !kind.counter && !(gauge(&left) && gauge(&right)) {
+        if !(kind.counter || gauge(&left) && gauge(&right)) {
             self.note(Note::NotGauge(window.name), window.place);
         }
         let mut result = right.clone();

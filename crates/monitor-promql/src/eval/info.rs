@@ -6,7 +6,7 @@ use crate::plan::{Call, Kind, Part, RangeOf, TimeShift};
 use crate::{Error, Labels, LabelsBuilder, METRIC_NAME, Matcher, is_stale};
 use monitor_model::Column as Rollup;
 use rustc_hash::{FxHashMap, FxHashSet};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What names a target; Prometheus has no others.
 const IDENTIFYING: [&str; 2] = ["instance", "job"];
@@ -199,9 +199,12 @@ fn target_of(labels: &Labels) -> Labels {
 #[derive(Default)]
 struct Infos {
     series: Vec<Labels>,
-    /// By target and metric: the newest sample at each step, its time and series.
-    holding: FxHashMap<Labels, std::collections::BTreeMap<String, Vec<Option<(i64, usize)>>>>,
+    /// By target and metric.
+    holding: FxHashMap<Labels, BTreeMap<String, Holding>>,
 }
+
+/// The newest sample at each step: its time and series.
+type Holding = Vec<Option<(i64, usize)>>;
 
 /// What the second argument asks for.
 struct Wanted {
@@ -215,9 +218,9 @@ impl Wanted {
     fn new(matchers: &[Matcher]) -> Self {
         let (mut names, data): (Vec<Matcher>, Vec<Matcher>) =
             matchers.iter().cloned().partition(|m| m.name == METRIC_NAME);
-        if matchers.is_empty() {
+        if names.is_empty() {
             names.push(Matcher::equal(METRIC_NAME, TARGET_INFO));
-        } else if !names.is_empty() && names.iter().all(|m| m.negated) {
+        } else if names.iter().all(|m| m.negated) {
             // What is said is only which info metrics are not meant.
             names.extend(Matcher::regex(METRIC_NAME, ".+_info", false));
         }
@@ -226,7 +229,7 @@ impl Wanted {
 
     /// Whether a metric is among the info metrics; those are not enriched.
     fn is_info(&self, name: &str) -> bool {
-        !self.names.is_empty() && self.names.iter().all(|m| m.is_match(name))
+        self.names.iter().all(|m| m.is_match(name))
     }
 
     /// The conditions on info series of the targets of some series; `None` where
@@ -242,9 +245,6 @@ impl Wanted {
             return Ok(None);
         }
         let mut matchers = self.names.clone();
-        if matchers.is_empty() {
-            matchers.push(Matcher::equal(METRIC_NAME, TARGET_INFO));
-        }
         matchers.extend(self.data.iter().cloned());
         for (values, label) in values.iter().zip(IDENTIFYING).filter(|(values, _)| !values.is_empty()) {
             // More than that many targets: the other conditions must do.

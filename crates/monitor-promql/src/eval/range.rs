@@ -287,8 +287,7 @@ impl<'a> Evaluator<'a> {
         self.over_range(&sums_call, Rollup::Sum, steps, &mut |this, column| {
             let Some(counts) = counts.remove(&column.labels) else { return Ok(()) };
             this.release(counts.len());
-            for step in 0..column.values.len() {
-                let count = counts[step];
+            for (step, count) in counts.into_iter().enumerate() {
                 match column.at(step) {
                     _ if !present(count) => column.clear_step(step),
                     At::None => {}

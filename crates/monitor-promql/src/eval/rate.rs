@@ -149,11 +149,11 @@ impl Evaluator<'_> {
         }
         if kind.counter {
             self.note_overlaps(window, points.len(), |at| points[at].at_ms, window.histogram_starts);
-            for at in 1..points.len() {
+            for (at, point) in points.iter().enumerate().skip(1) {
                 if resets(at, before) && !self.add_noted(&mut result, before, window) {
                     return None;
                 }
-                before = &points[at].value;
+                before = &point.value;
             }
         } else if !gauge(first) || !gauge(last) {
             self.note(Note::NotGauge(window.name), window.place);
@@ -234,7 +234,7 @@ impl Evaluator<'_> {
                 if rate && (gauge(was) || gauge(is)) {
                     self.note(Note::NotCounter(window.name), window.place);
                 }
-                if !rate && !(gauge(was) && gauge(is)) {
+                if !(rate || gauge(was) && gauge(is)) {
                     self.note(Note::NotGauge(window.name), window.place);
                 }
                 let mut result = is.value.as_ref().clone();
