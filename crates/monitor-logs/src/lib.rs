@@ -7,6 +7,7 @@
 //! - [`Counts`]: requests, bytes, classes and durations by host, method and route.
 //! - [`archive`]: the lines themselves, compressed, with what a search needs to pass
 //!   over most of them.
+//! - [`Reader`]: all of that for one log, with a checkpoint that holds it together.
 //!
 //! It never prints, never talks to a network, never waits for who reads, never runs
 //! a task of its own: who uses it decides when ([`follow::Follower::poll`]) and on
@@ -24,11 +25,13 @@ pub mod count;
 mod entry;
 pub mod follow;
 mod format;
+pub mod reader;
 mod time;
 
 pub use count::Counts;
 pub use entry::{Entry, Time};
 pub use format::{BadFormat, Format, Json, Scratch, Spec, Unit};
+pub use reader::Reader;
 
 /// A longer line is left out, and counted as unparsed.
 pub const MAX_LINE: usize = 64 << 10;

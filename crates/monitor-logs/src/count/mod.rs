@@ -229,7 +229,9 @@ impl Counts {
     }
 
     fn host(&mut self, entry: &Entry<'_>) -> u16 {
-        if self.last_host.1 != u16::MAX && self.last_host.0 == entry.host {
+        let last = self.last_host.0.as_slice();
+        let same = last.len() == entry.host.len() && (last.is_empty() || last == entry.host);
+        if same && self.last_host.1 != u16::MAX {
             return self.last_host.1;
         }
         let name = host_name(entry.host);

@@ -27,13 +27,23 @@ pub fn normalise(path: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(if path == b"*" { b"*" } else { b"/:id" });
         return;
     }
-    for (count, segment) in path[1..].split(|b| *b == b'/').enumerate() {
-        out.push(b'/');
+    // One pass: what is in each segment is known when its end is.
+    let (mut start, mut seen, mut digits, mut count) = (1, 0_u8, 0_usize, 0);
+    for at in 1..=path.len() {
+        let class = path.get(at).map_or(SLASH, |byte| CLASSES[usize::from(*byte)]);
+        if class != SLASH {
+            seen |= class;
+            digits += usize::from(class == DIGIT);
+            continue;
+        }
         if count == MAX_SEGMENTS {
-            out.push(b'*');
+            out.extend_from_slice(b"/*");
             return;
         }
-        push_segment(segment, out);
+        out.push(b'/');
+        push_segment(&path[start..at], seen, digits, out);
+        (start, seen, digits) = (at + 1, 0, 0);
+        count += 1;
     }
 }
 
@@ -55,6 +65,7 @@ const LETTER: u8 = 4;
 const SEPARATOR: u8 = 8;
 const SIGN: u8 = 16;
 const FOREIGN: u8 = 32;
+const SLASH: u8 = 64;
 
 static CLASSES: [u8; 256] = classes();
 
@@ -64,6 +75,7 @@ const fn classes() -> [u8; 256] {
     while at < 256 {
         let byte = at as u8;
         table[at] = match byte {
+            b'/' => SLASH,
             b'0'..=b'9' => DIGIT,
             b'a'..=b'f' | b'A'..=b'F' => HEX,
             b'g'..=b'z' | b'G'..=b'Z' => LETTER,
@@ -77,35 +89,38 @@ const fn classes() -> [u8; 256] {
     table
 }
 
-fn push_segment(segment: &[u8], out: &mut Vec<u8>) {
-    let mut seen = 0;
-    for byte in segment {
-        seen |= CLASSES[usize::from(*byte)];
-    }
+fn push_segment(segment: &[u8], seen: u8, digits: usize, out: &mut Vec<u8>) {
     if segment.len() > MAX_SEGMENT || seen & FOREIGN != 0 {
         out.extend_from_slice(ID);
         return;
     }
-    if seen & DIGIT == 0 {
+    if digits == 0 {
         out.extend_from_slice(segment);
+        return;
+    }
+    if seen & SEPARATOR == 0 {
+        out.extend_from_slice(if is_id(segment.len(), seen, digits) { ID } else { segment });
         return;
     }
     let from = out.len();
     let (mut start, mut ids, mut pieces) = (0, 0, 0);
+    let (mut seen, mut digits) = (0, 0);
     for at in 0..=segment.len() {
-        if at < segment.len() && CLASSES[usize::from(segment[at])] != SEPARATOR {
+        let class = segment.get(at).map_or(SEPARATOR, |byte| CLASSES[usize::from(*byte)]);
+        if class != SEPARATOR {
+            seen |= class;
+            digits += usize::from(class == DIGIT);
             continue;
         }
-        let piece = &segment[start..at];
         pieces += 1;
-        if is_id(piece) {
+        if is_id(at - start, seen, digits) {
             ids += 1;
             out.extend_from_slice(ID);
         } else {
-            out.extend_from_slice(piece);
+            out.extend_from_slice(&segment[start..at]);
         }
         out.extend_from_slice(&segment[at..segment.len().min(at + 1)]);
-        start = at + 1;
+        (start, seen, digits) = (at + 1, 0, 0);
     }
     // UUIDs, dates, versions: one id. A UUID's short pieces may be letters alone.
     if ids == pieces || is_uuid(segment) {
@@ -114,19 +129,13 @@ fn push_segment(segment: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-fn is_id(piece: &[u8]) -> bool {
-    let mut seen = 0;
-    let mut digits = 0_usize;
-    for byte in piece {
-        let class = CLASSES[usize::from(*byte)];
-        seen |= class;
-        digits += usize::from(class == DIGIT);
-    }
+/// Of a piece: its length, the classes of its bytes, and how many are digits.
+fn is_id(length: usize, seen: u8, digits: usize) -> bool {
     match seen {
         DIGIT => true,
-        _ if seen & DIGIT == 0 => false,
-        _ if seen & !(DIGIT | HEX) == 0 => piece.len() >= 8,
-        _ => piece.len() >= 20 && digits >= 2,
+        _ if digits == 0 => false,
+        _ if seen & !(DIGIT | HEX) == 0 => length >= 8,
+        _ => length >= 20 && digits >= 2,
     }
 }
 

@@ -216,7 +216,8 @@ impl<F: Files> Follower<F> {
         let names = matched.iter().chain(self.streams.iter().map(|s| &s.place.origin));
         let origin =
             names.filter(|other| named_after(path, other)).min_by_key(|other| other.as_os_str().len());
-        origin.map_or(path, |origin| origin).to_owned()
+        // Between a renaming and the new file, nothing has the name itself.
+        origin.cloned().unwrap_or_else(|| without_number(path))
     }
 
     /// At the very first look, what is there already is ours or not; rotated files
@@ -305,6 +306,9 @@ impl<F: Files> Follower<F> {
         let mut verdict = Verdict::New;
         for stream in self.streams.iter().filter(|s| named_after(path, &s.place.origin)) {
             let place = &stream.place;
+            if place.state == State::Copy {
+                continue; // Its original is among them.
+            }
             if place.head.is_empty() {
                 // Of the original nothing was read, so it cannot be told; soon it can.
                 if let Some(original) = &stream.file
@@ -314,17 +318,20 @@ impl<F: Files> Follower<F> {
                 }
                 continue;
             }
-            let same = if length >= place.offset {
-                place.is_content_of(&self.files, &file)?
-            } else {
-                // A copy under way.
-                match &stream.file {
-                    Some(original) => stream::begins_with(&self.files, original, &file, length)?,
-                    None => place.begins(&self.files, &file)?,
+            if length >= place.offset {
+                if place.is_content_of(&self.files, &file)? {
+                    return Ok(Verdict::Copy);
                 }
+                continue;
+            }
+            // Perhaps a copy under way: it is judged when it is whole, or looked for when
+            // its original is cut.
+            let begins = match &stream.file {
+                Some(original) => stream::begins_with(&self.files, original, &file, length)?,
+                None => place.begins(&self.files, &file)?,
             };
-            if same {
-                return Ok(Verdict::Copy);
+            if begins {
+                verdict = Verdict::Later;
             }
         }
         Ok(verdict)
@@ -507,6 +514,16 @@ enum Verdict {
     Copy,
     /// It cannot be told yet.
     Later,
+}
+
+/// `access.log.1` and `access.log-20261123` → `access.log`.
+fn without_number(path: &Path) -> PathBuf {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let base = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    match base.strip_suffix(['.', '-']).filter(|stem| base.len() < name.len() && !stem.is_empty()) {
+        Some(stem) => path.with_file_name(stem),
+        None => path.to_owned(),
+    }
 }
 
 /// Whether `path` is a rotated file's name: that of `origin`, then `.` or `-` and more.

@@ -10,10 +10,14 @@ use crate::entry::{Entry, Time, scaled};
 const TIME: usize = 26;
 
 /// Reads a line. Only what comes before the referer is looked at, and the end.
+#[inline]
 pub(super) fn parse(line: &[u8]) -> Option<Entry<'_>> {
     let ip = &line[..memchr::memchr(b' ', line)?];
     // Host, identity and user may not hold a bracket; the time is in brackets.
-    let open = ip.len() + memchr::memchr(b'[', &line[ip.len()..])?;
+    let open = match line[ip.len()..].starts_with(b" - - [") {
+        true => ip.len() + 5,
+        false => ip.len() + memchr::memchr(b'[', &line[ip.len()..])?,
+    };
     let close = match line.get(open + TIME + 1) {
         Some(b']') => open + TIME + 1,
         _ => open + memchr::memchr(b']', &line[open..])?,

@@ -84,6 +84,7 @@ impl Format {
 
     /// Reads a line, without its end. `None` is one that is not of this format or
     /// says what cannot be.
+    #[inline]
     pub fn parse<'a>(&'a self, line: &'a [u8], scratch: &'a mut Scratch) -> Option<Entry<'a>> {
         let entry = match &self.0 {
             Kind::Combined => combined::parse(line)?,
@@ -96,21 +97,28 @@ impl Format {
 
 /// `GET /a HTTP/1.1` → `GET`, `/a`. What is no request line gives empty ones.
 fn request_line(text: &[u8]) -> (&[u8], &[u8]) {
+    if let Some(rest) = text.strip_prefix(b"GET ") {
+        return (&text[..3], target(rest));
+    }
     // A method is a token (RFC 9110 §5.6.2); the longest that is registered has 17 bytes.
     let Some(blank) = text.iter().take(18).position(|b| *b == b' ') else { return (b"", b"") };
     let (method, rest) = (&text[..blank], &text[blank + 1..]);
     if blank == 0 || !method.iter().all(|b| b.is_ascii_alphabetic() || *b == b'-') {
         return (b"", b"");
     }
+    (method, target(rest))
+}
+
+/// What stands before the protocol.
+fn target(rest: &[u8]) -> &[u8] {
     // `HTTP/1.1` has no blanks: what is before the last one is the target.
     let short = rest.len().wrapping_sub(9);
-    let target = match rest.get(short) {
+    match rest.get(short) {
         Some(b' ') => &rest[..short],
         _ => memchr::memrchr(b' ', rest)
             .filter(|at| rest[at + 1..].starts_with(b"HTTP/"))
             .map_or(rest, |at| &rest[..at]),
-    };
-    (method, target)
+    }
 }
 
 /// The byte behind a quoted text whose opening quote is before `from`: the place
