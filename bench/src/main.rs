@@ -94,6 +94,12 @@ struct LogsOptions {
     /// Lines of the log [default: 500000, quick: 100000]
     #[arg(long, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1_000..=50_000_000))]
     lines: Option<usize>,
+    /// Only these contenders
+    #[arg(long, value_delimiter = ',', value_parser = ["bastide", "regex", "goaccess"])]
+    contender: Vec<String>,
+    /// Only these workloads
+    #[arg(long, value_delimiter = ',', value_parser = ["combined", "timed", "archive"])]
+    workload: Vec<String>,
 }
 
 #[derive(Args)]

@@ -10,8 +10,8 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> ExitCode {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
     build.current_dir(root).args(["build", "--release", "--quiet", "-p", "bench"]);
-    // The WAF's benches have the engine within them.
-    if !arguments.first().is_some_and(|name| name.starts_with("waf")) {
+    // The WAF's benches and that of logs have what they measure within them.
+    if !arguments.first().is_some_and(|name| name.starts_with("waf") || name == "logs") {
         build.args(["-p", "bastide"]);
     }
     match build.status() {
