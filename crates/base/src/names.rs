@@ -121,9 +121,16 @@ metrics! {
     MONITOR_RULE_FAILURES = Counter "bastide_monitor_rule_failures_total" ["rule"] "Rule evaluations that failed";
     MONITOR_NOTIFICATIONS = Counter "bastide_monitor_notifications_total" ["receiver", "result"] "Notifications sent";
     MONITOR_LOG_LINES = Counter "bastide_monitor_log_lines_total" ["log", "result"] "Access log lines read: ok, malformed";
+    MONITOR_LOG_LOST = Counter "bastide_monitor_log_lines_lost_total" ["log"] "Access log lines that were counted and are not kept for searching, because the disk did not take them";
+    MONITOR_LOG_BYTES = Gauge "bastide_monitor_log_archive_bytes" ["log"] "Bytes of an access log's lines that are kept for searching";
+    MONITOR_LOG_SEARCHES = Counter "bastide_monitor_log_searches_total" ["result"] "Searches of kept lines: complete, partial (more lines than asked for, or out of time), failed";
     LOG_REQUESTS = Counter "bastide_log_requests_total" ["log", "code"] "Requests read from an access log, by status code";
     LOG_BYTES = Counter "bastide_log_sent_bytes_total" ["log"] "Response bytes read from an access log";
     LOG_DURATION = Histogram "bastide_log_request_duration_seconds" ["log"] "Request durations read from an access log that has them";
+    LOG_ROUTE_REQUESTS = Counter "bastide_log_route_requests_total" ["log", "host", "method", "route", "class"] "Requests read from an access log by host, method, route (ids are `:id`; what is beyond the bounds is `other`) and class of status";
+    LOG_ROUTE_BYTES = Counter "bastide_log_route_sent_bytes_total" ["log", "host", "method", "route"] "Response bytes read from an access log, by host, method and route";
+    LOG_ROUTE_DURATION = Histogram "bastide_log_route_request_duration_seconds" ["log", "host", "method", "route"] "Request durations read from an access log that has them, by host, method and route; a native histogram and buckets";
+    LOG_OTHER = Counter "bastide_log_other_requests_total" ["log", "what"] "Requests counted under `other`, because there was no room for their host or their route: host, route";
 
     // Control and supervision.
     PROCESS_UP = Gauge "bastide_process_up" ["process"] "1 where a supervised process runs";
