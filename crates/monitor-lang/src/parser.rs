@@ -198,7 +198,9 @@ impl<'a> Parser<'a> {
                     Keyword::GroupLeft => Cardinality::ManyToOne,
                     _ => Cardinality::OneToMany,
                 };
-                if self.peek().kind == TokenKind::LeftParen {
+                // The labels may be left out where the right side follows, or `fill`.
+                let next = self.peek().kind;
+                if next == TokenKind::LeftParen || !next.begins_expr() {
                     matching.include = self.labels()?;
                 }
             }
@@ -283,10 +285,6 @@ impl<'a> Parser<'a> {
                         return Err(self.wrong(token.place, "invalid label name for grouping: \"\""));
                     }
                     name
-                }
-                TokenKind::MetricIdentifier => {
-                    let message = format!("invalid label name for grouping: {}", quote(self.written(token)));
-                    return Err(self.wrong(token.place, message));
                 }
                 kind if kind.is_label() => {
                     self.take();

@@ -222,10 +222,12 @@ pub fn pretty(expr: &Expr) -> String {
 }
 
 fn write_pretty(f: &mut String, expr: &Expr, level: usize) -> Result {
-    if fits(expr) {
-        return write!(f, "{:1$}{expr}", "", level * 2);
-    }
     let indent = level * 2;
+    if fits(expr) {
+        // Prometheus does not indent a subquery that is short.
+        let indent = if matches!(expr.kind, Kind::Subquery { .. }) { 0 } else { indent };
+        return write!(f, "{:indent$}{expr}", "");
+    }
     match &expr.kind {
         Kind::Aggregate { op, param, of, labels, without } => {
             write!(f, "{:indent$}", "")?;

@@ -138,7 +138,10 @@ impl TokenKind {
 
     /// Whether it may be a label's name in `by (…)` and the like.
     pub(crate) fn is_label(self) -> bool {
-        self.is_metric_name() || matches!(self, Self::Keyword(_) | Self::Binary(BinaryOp::Atan2))
+        match self {
+            Self::Keyword(word) => word != Keyword::Without,
+            other => other.is_metric_name() || other == Self::Binary(BinaryOp::Atan2),
+        }
     }
 
     /// Whether an expression can begin with it.

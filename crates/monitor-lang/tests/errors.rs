@@ -165,7 +165,14 @@ fn errors() {
             r#"1:11: parse error: unexpected identifier "b" in grouping opts, expected "," or ")""#,
         ),
         ("sum by (==) (x)", "1:9: parse error: unexpected <op:==> in grouping opts, expected label"),
-        ("sum by (a:b) (x)", r#"1:9: parse error: invalid label name for grouping: "a:b""#),
+        ("sum by (without) (x)", "1:9: parse error: unexpected <without> in grouping opts, expected label"),
+        (r#"sum by ("") (x)"#, r#"1:9: parse error: invalid label name for grouping: """#),
+        (
+            "a * on(x) group_left",
+            r#"1:21: parse error: unexpected end of input in grouping opts, expected "(""#,
+        ),
+        ("(a * on(x) group_left)", r#"1:22: parse error: unexpected ")" in grouping opts, expected "(""#),
+        (r#"foo{a=~"("}"#, "1:5: parse error: error parsing regexp: unclosed group: `(`"),
         ("sum by (a) x", r#"1:12: parse error: unexpected identifier "x" in aggregation"#),
         ("sum(x) by (a) (x)", r#"1:15: parse error: unexpected "(""#),
         ("sum x", r#"1:5: parse error: unexpected identifier "x""#),
@@ -246,11 +253,4 @@ fn errors() {
             Err(error) => assert_eq!(error.to_string(), expected, "{text}"),
         }
     }
-}
-
-/// Where a regular expression is wrong is told in the words of our own engine.
-#[test]
-fn regular_expressions() {
-    let error = parse(r#"foo{a=~"("}"#, &ParseOptions::default()).unwrap_err().to_string();
-    assert!(error.starts_with("1:5: parse error: error parsing regexp: "), "{error}");
 }

@@ -64,6 +64,7 @@ fn on_one_line() {
         ("rate( foo [5m] )", "rate(foo[5m])"),
         ("min_of(1,2)", "min_of(1, 2)"),
         ("sum(x) by (a, 'b c')", r#"sum by (a, "b c") (x)"#),
+        ("sum by (a:b) (x)", r#"sum by ("a:b") (x)"#),
         ("sum by () (x)", "sum(x)"),
         ("SUM WITHOUT () (x)", "sum without () (x)"),
         ("topk by (sum, on,) (5, x)", "topk by (sum, on) (5, x)"),

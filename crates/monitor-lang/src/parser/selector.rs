@@ -81,7 +81,9 @@ impl Parser<'_> {
             ASSIGN => Matcher::equal(name, &text),
             NOT_EQUAL => Matcher::not_equal(name, &text),
             op => Matcher::regex(name, &text, op == TokenKind::NotRegex).map_err(|error| {
-                let message = format!("error parsing regexp: {error}");
+                // What is wrong stands on the last line, below a drawing of where.
+                let why = error.0.lines().last().unwrap_or_default().trim_start_matches("error: ");
+                let message = format!("error parsing regexp: {why}: `{text}`");
                 self.wrong(label.place.to(value.place), message)
             })?,
         })
