@@ -114,7 +114,7 @@ fn errors() {
         ("foo[5m[", "1:7: parse error: unexpected left bracket '['"),
         ("foo offset 1m[5m]", "1:14: parse error: no offset modifiers allowed before range"),
         ("foo @ 1[5m]", "1:8: parse error: no @ modifiers allowed before range"),
-        ("foo @ end()[5m]", "1:12: parse error: no @ modifiers allowed before range"),
+        ("sum()]", "1:6: parse error: unexpected right bracket ']'"),
         ("foo[5m][5m]", "1:8: parse error: ranges only allowed for vector selectors"),
         ("(foo)[5m]", "1:6: parse error: ranges only allowed for vector selectors"),
         ("foo offset 1m offset 2m", "1:1: parse error: offset may not be set multiple times"),

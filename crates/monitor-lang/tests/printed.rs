@@ -50,6 +50,7 @@ fn on_one_line() {
         ("foo[1w] @ start() offset 1y", "foo[1w] @ start() offset 1y"),
         ("foo[5m] anchored @ end()", "foo[5m] anchored @ end()"),
         ("foo smoothed[5m]", "foo[5m] smoothed"),
+        ("foo @ end()[5m]", "foo[5m] @ end()"),
         ("foo[1h:]", "foo[1h:]"),
         ("foo[1h:5m] offset 1m", "foo[1h:5m] offset 1m"),
         ("(foo + bar)[1h:5m]", "(foo + bar)[1h:5m]"),

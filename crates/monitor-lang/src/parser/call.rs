@@ -26,9 +26,15 @@ impl Parser<'_> {
         let (mut args, height, close) = self.args()?;
         self.aggregations -= 1;
         let mut place = name.place.to(close.place);
-        if grouping.is_none() && matches!(self.peek().kind, BY | WITHOUT) {
-            grouping = self.grouping()?;
-            place.end = self.last_end;
+        if grouping.is_none() {
+            match self.peek().kind {
+                BY | WITHOUT => {
+                    grouping = self.grouping()?;
+                    place.end = self.last_end;
+                }
+                TokenKind::Wrong => return Err(self.unexpected_here()),
+                _ => {}
+            }
         }
         if args.is_empty() {
             return Err(self.wrong(place, "no arguments for aggregate expression provided"));

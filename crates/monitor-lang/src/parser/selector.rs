@@ -136,10 +136,11 @@ impl Parser<'_> {
         let Kind::Selector(selector) = tree.expr.kind else {
             return wrong("ranges only allowed for vector selectors");
         };
-        if selector.shift.offset.is_some() {
+        // As in Prometheus, `start()`, `end()` and what is computed may stand before.
+        if matches!(selector.shift.offset, Some(Span::Fixed(_))) {
             return wrong("no offset modifiers allowed before range");
         }
-        if selector.shift.at.is_some() {
+        if matches!(selector.shift.at, Some(At::Time(_))) {
             return wrong("no @ modifiers allowed before range");
         }
         Ok(leaf(Kind::Range { selector, range }, place))
