@@ -160,6 +160,7 @@ pub struct Scrape<S> {
     table: Table<S>,
     report: [Option<(Labels, S)>; REPORT.len()],
     metadata: BTreeMap<Box<str>, Metadata>,
+    metadata_version: u64,
 }
 
 impl<S: Copy + Eq + Hash + std::fmt::Debug> Scrape<S> {
@@ -170,6 +171,7 @@ impl<S: Copy + Eq + Hash + std::fmt::Debug> Scrape<S> {
             table: Table::new(seed),
             report: [const { None }; REPORT.len()],
             metadata: BTreeMap::new(),
+            metadata_version: 0,
         }
     }
 
@@ -185,6 +187,11 @@ impl<S: Copy + Eq + Hash + std::fmt::Debug> Scrape<S> {
     /// Type, unit and help of each family that the target has told.
     pub fn metadata(&self) -> impl Iterator<Item = (&str, &Metadata)> {
         self.metadata.iter().map(|(name, metadata)| (&**name, metadata))
+    }
+
+    /// Another number when [`Scrape::metadata`] has changed.
+    pub fn metadata_version(&self) -> u64 {
+        self.metadata_version
     }
 
     /// Series that are remembered.

@@ -23,6 +23,7 @@
 
 mod cache;
 mod discovered;
+pub mod dns;
 mod exposed;
 pub mod groups;
 mod nhcb;

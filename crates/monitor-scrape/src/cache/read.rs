@@ -123,10 +123,10 @@ impl<A: Appender> Reading<'_, A> {
         let room = all.len() < MAX_METADATA;
         match all.get_mut(family) {
             Some(known) if differs(known) => change(known),
-            Some(_) => {}
             None if room => change(all.entry(family.into()).or_default()),
-            None => {}
+            _ => return,
         }
+        self.scrape.metadata_version += 1;
     }
 
     fn sample(&mut self, sample: &Sample<'_>) -> Result<(), Failure> {
