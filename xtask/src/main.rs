@@ -18,6 +18,7 @@ mod bench;
 mod check;
 mod conformance;
 mod differential;
+mod replay;
 
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
@@ -71,6 +72,19 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// A week of a site's samples through store, PromQL and the ready-made alerts: what goes wrong in it
+    /// must be found, and in its quiet hours nothing
+    Replay {
+        /// From Monday on; Friday to Sunday are quiet
+        #[arg(long, default_value_t = 7)]
+        days: i64,
+        /// What chance begins with
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Print the incidents as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Measure side by side against other programs
     #[command(disable_help_flag = true)]
     Bench {
@@ -104,6 +118,7 @@ fn main() -> ExitCode {
             conformance::run(&root, name.as_deref(), json, ratchet, dir, &options)
         }
         Command::Backtest { json } => backtest::run(&root, json),
+        Command::Replay { days, seed, json } => replay::run(days, seed, json),
         Command::Bench { arguments } => bench::run(&root, &arguments),
     }
 }

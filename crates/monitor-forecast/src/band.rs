@@ -4,6 +4,12 @@ use crate::hourly::{HOUR_MS, Hourly, TooLittle, WEEK_HOURS};
 use crate::model::weekly_growth;
 use crate::numbers::median;
 
+/// The highest short rate of an hour, asked for at the hour's end: PromQL.
+pub const HIGHEST: &str = "max_over_time(site:qps[1h])";
+
+/// The lowest one.
+pub const LOWEST: &str = "min_over_time(site:qps[1h])";
+
 /// Weeks that are looked at.
 const WEEKS: usize = 6;
 

@@ -50,6 +50,18 @@ impl Hourly {
         Self { first_hour: first, values }
     }
 
+    /// From values asked for at the ends of hours: a range query's.
+    pub fn from_hour_ends(points: impl IntoIterator<Item = (i64, f64)>) -> Self {
+        Self::from_points(points.into_iter().map(|(at_ms, value)| (at_ms.saturating_sub(1), value)))
+    }
+
+    /// The first and last hour's end of the nine weeks before a time, in Unix
+    /// milliseconds: what history is asked for.
+    pub fn range_before(now_ms: i64) -> (i64, i64) {
+        let end_ms = now_ms - now_ms.rem_euclid(HOUR_MS);
+        (end_ms.saturating_sub(9 * WEEK_HOURS as i64 * HOUR_MS), end_ms)
+    }
+
     /// The hour after the last.
     pub fn end_hour(&self) -> i64 {
         self.first_hour + self.values.len() as i64

@@ -24,7 +24,7 @@ mod numbers;
 mod runway;
 
 pub use answer::{Answer, Finding, answer};
-pub use band::{Band, Bands};
+pub use band::{Band, Bands, HIGHEST, LOWEST};
 pub use hourly::{HOUR_MS, Hourly, TooLittle, WEEK_HOURS};
 pub use model::{Forecast, Peak, forecast, weekly_growth};
 pub use runway::{Cost, HORIZON_HOURS, Kind, Resource, Runway, Unit, cost_per_request, runway};
