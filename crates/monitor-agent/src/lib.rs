@@ -11,7 +11,7 @@
 //! It never runs a program, never writes, and reads nothing but `/proc`, `/sys`,
 //! `/run/udev/data`, `os-release`, the folders of the settings, `statvfs`,
 //! `adjtimex`, netlink's list of links and systemd's private socket. Blocking:
-//! call it from a thread that may wait; only [`postgres`] is asynchronous.
+//! call it from a thread that may wait.
 //!
 //! Limits: of [`files`](Settings)' kind each: 16 MiB a file, 512 descriptors.
 //! What grows with what others do (processes, control groups, units, mounts,
@@ -38,6 +38,7 @@ mod netlink;
 mod nfs;
 mod nvme;
 mod os;
+pub mod postgres;
 mod power;
 mod process;
 mod settings;
