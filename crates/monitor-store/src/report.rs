@@ -1,7 +1,79 @@
 //! What the store says about itself and about what it was given.
 
-use monitor_promql::Labels;
+use monitor_model::{Exemplar, Histogram, Labels};
 use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A series of the store, found once by its labels and then named by this. The
+/// store may forget a series that got no samples for long; the reference then
+/// means nothing, and [`AppendReport`] says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SeriesRef {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+}
+
+/// A number to be stored.
+#[derive(Clone, Copy, Debug)]
+pub struct FloatRow {
+    /// Whose it is.
+    pub series: SeriesRef,
+    /// Unix milliseconds.
+    pub at_ms: i64,
+    /// The value; the staleness marker keeps its bits.
+    pub value: f64,
+    /// When the counter began, in Unix milliseconds; 0 where that is not known.
+    pub start_ms: i64,
+}
+
+/// A native histogram to be stored.
+#[derive(Clone, Debug)]
+pub struct HistogramRow {
+    /// Whose it is.
+    pub series: SeriesRef,
+    /// Unix milliseconds.
+    pub at_ms: i64,
+    /// The histogram; may be the staleness marker.
+    pub value: Arc<Histogram>,
+    /// When the counter began, in Unix milliseconds; 0 where that is not known.
+    pub start_ms: i64,
+}
+
+/// An exemplar to be stored.
+#[derive(Clone, Debug)]
+pub struct ExemplarRow {
+    /// Whose it is.
+    pub series: SeriesRef,
+    /// What it is.
+    pub exemplar: Exemplar,
+    /// Its sample's time, which counts where it has none of its own.
+    pub at_ms: i64,
+}
+
+/// What is appended together: one write to the log.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Numbers.
+    pub floats: Vec<FloatRow>,
+    /// Native histograms.
+    pub histograms: Vec<HistogramRow>,
+    /// Exemplars.
+    pub exemplars: Vec<ExemplarRow>,
+}
+
+impl Batch {
+    /// Forgets the rows; the memory stays.
+    pub fn clear(&mut self) {
+        self.floats.clear();
+        self.histograms.clear();
+        self.exemplars.clear();
+    }
+
+    /// Whether there is nothing to append.
+    pub fn is_empty(&self) -> bool {
+        self.floats.is_empty() && self.histograms.is_empty() && self.exemplars.is_empty()
+    }
+}
 
 /// A value of a series at a time, to be stored.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +90,7 @@ pub struct Sample<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// Older than the out-of-order window, or than what is already in blocks.
+    /// Older than the out-of-order window.
     #[error("the sample is too old")]
     TooOld,
     /// The series has another value at this time.
@@ -42,6 +114,18 @@ pub enum Refusal {
     /// The series has no labels at all.
     #[error("the series has no labels")]
     NoLabels,
+    /// A histogram whose parts contradict each other.
+    #[error("the histogram is not valid")]
+    BadHistogram,
+    /// A histogram with more buckets than it may have.
+    #[error("the histogram has too many buckets")]
+    TooManyBuckets,
+    /// An exemplar whose labels have more than 128 characters (OpenMetrics 1.0).
+    #[error("the exemplar's labels are too long")]
+    ExemplarTooLong,
+    /// The store forgot the series: ask for it again.
+    #[error("the series is not known any more")]
+    Forgotten,
 }
 
 impl Refusal {
@@ -63,8 +147,28 @@ pub struct AppendReport {
     pub duplicates: u64,
     /// How many were refused, by reason; only reasons that occurred.
     pub refused: Vec<(Refusal, u64)>,
-    /// The first refused sample's place in the batch, for a message.
+    /// The first refused number's place among the floats of the batch (of
+    /// another row's among its kind), for a message.
     pub first_refused: Option<(usize, Refusal)>,
+    /// Places of floats whose series the store forgot: ask for it again, and append them again.
+    pub forgotten_floats: Vec<usize>,
+    /// Places of histograms, likewise.
+    pub forgotten_histograms: Vec<usize>,
+    /// Places of exemplars, likewise.
+    pub forgotten_exemplars: Vec<usize>,
+    /// Exemplars that were stored; the others were there already, or are older
+    /// than their series' newest.
+    pub exemplars: u64,
+}
+
+impl AppendReport {
+    pub(crate) fn refuse(&mut self, place: usize, why: Refusal) {
+        self.first_refused.get_or_insert((place, why));
+        match self.refused.iter_mut().find(|(reason, _)| *reason == why) {
+            Some((_, count)) => *count += 1,
+            None => self.refused.push((why, 1)),
+        }
+    }
 }
 
 /// Something on disk that could not be read and was left out.
@@ -92,15 +196,21 @@ pub struct OpenReport {
     pub torn_bytes: u64,
     /// What could not be read.
     pub damage: Vec<Damage>,
+    /// Log files that stay, for the log to go on with.
+    pub(crate) kept: Vec<crate::log::OldFile>,
+    /// Whether the manifest was made anew.
+    pub(crate) rebuilt: bool,
 }
 
 /// What a call of [`crate::Store::maintain`] did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MaintainReport {
-    /// Blocks written.
+    /// Blocks made of the head.
     pub blocks_cut: usize,
     /// Blocks merged into larger ones.
     pub blocks_merged: usize,
+    /// Blocks rolled up.
+    pub blocks_rolled: usize,
     /// Blocks deleted because of age or size.
     pub blocks_expired: usize,
     /// What could not be read, found since the last call.
@@ -114,22 +224,28 @@ pub struct Stats {
     pub series: usize,
     /// Samples in the head.
     pub head_samples: u64,
-    /// Bytes of the head's compressed samples.
-    pub head_bytes: u64,
     /// The oldest and newest sample of the head, in Unix milliseconds.
     pub head_range_ms: Option<(i64, i64)>,
-    /// Where the newest block ends, in Unix milliseconds; older samples are refused.
-    pub newest_block_ms: Option<i64>,
-    /// Blocks on disk.
+    /// Blocks on disk, rollups included.
     pub blocks: usize,
     /// Bytes of the blocks.
     pub block_bytes: u64,
-    /// Samples in the blocks.
+    /// Of them, bytes of tables: symbols, postings, series, where chunks are.
+    pub table_bytes: u64,
+    /// Raw samples in the blocks.
     pub block_samples: u64,
-    /// Bytes of the log, checkpoint included.
+    /// Blocks of rollups.
+    pub rollups: usize,
+    /// Their bytes.
+    pub rollup_bytes: u64,
+    /// Bytes of the log.
     pub log_bytes: u64,
     /// The oldest time that the store has, in Unix milliseconds.
     pub oldest_ms: Option<i64>,
+    /// Exemplars that are kept.
+    pub exemplars: usize,
+    /// Deletions that are not applied to files yet.
+    pub tombstones: usize,
     /// Samples stored since the store was opened.
     pub stored: u64,
     /// Duplicates since the store was opened.
@@ -141,6 +257,24 @@ pub struct Stats {
     pub failed: u64,
     /// Files found damaged since the store was opened.
     pub damaged: u64,
+}
+
+/// What makes the head large: the most frequent things, each with a count,
+/// largest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cardinality {
+    /// Series in the head.
+    pub series: usize,
+    /// Distinct pairs of a label's name and value.
+    pub label_pairs: usize,
+    /// Metrics by their number of series.
+    pub metrics: Vec<(String, u64)>,
+    /// Labels by their number of values.
+    pub label_values: Vec<(String, u64)>,
+    /// Labels by the bytes of their values in all series.
+    pub label_bytes: Vec<(String, u64)>,
+    /// Pairs, `name=value`, by their number of series.
+    pub pairs: Vec<(String, u64)>,
 }
 
 /// Why the store could not do what it was asked.
@@ -163,6 +297,12 @@ pub enum Error {
         .0.display()
     )]
     Locked(PathBuf),
+    /// The directory has a store of the first version.
+    #[error(
+        "`{}` holds a store of version 1, which this program does not read\nhint: move the directory away to begin a new one, or delete it; nothing in it was changed",
+        .0.display()
+    )]
+    OldVersion(PathBuf),
     /// A setting that cannot be.
     #[error("{0}")]
     Settings(String),

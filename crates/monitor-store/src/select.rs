@@ -1,274 +1,322 @@
 //! Reading: series of head and blocks, put together.
 
-use crate::block::{Block, ChunkPlace, Index};
-use crate::head::HeadPart;
-use crate::pack::Unpacker;
-use crate::postings::Postings;
-use crate::store::{State, Store, locked};
-use crate::{Damage, Error};
-use monitor_promql::{Labels, Matcher, Point, Selection, SeriesData, SeriesStream, Source, SourceError};
-use std::collections::{BTreeSet, HashMap};
-use std::fs;
+use crate::block::{Block, Rolled};
+use crate::flush::DAY_MS;
+use crate::head::{Part, decode, sort_by_rank};
+use crate::samples::filter;
+use crate::store::{State, Store};
+use crate::walk::{Cursor, least};
+use crate::{FIVE_MINUTES_MS, HOUR_MS, Resolution};
+use monitor_model::{
+    Column, Labels, Matcher, Point, Selection, SeriesData, SeriesStream, Source, SourceError,
+};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-
-/// A series' samples in one place, not read yet.
-#[derive(Debug)]
-enum Part {
-    Block(Arc<Block>, Vec<ChunkPlace>),
-    Head(HeadPart),
-}
 
 /// The series of a selection; each is decoded when it is asked for.
 struct Stream<'a> {
     store: &'a Store,
-    series: std::vec::IntoIter<(Labels, Vec<Part>)>,
+    cursors: Vec<Cursor>,
+    head: std::iter::Peekable<std::vec::IntoIter<(Labels, Part)>>,
+    /// What is in the head, copied: appends need not wait for a query.
+    arena: Vec<u8>,
     start_ms: i64,
     end_ms: i64,
-    unpacker: Unpacker,
-    buffer: Vec<u8>,
+    column: usize,
+    hits: Vec<usize>,
     warnings: BTreeSet<String>,
+    infos: Vec<String>,
+}
+
+/// Where which samples are taken from.
+#[derive(Clone, Copy, Debug)]
+struct Levels {
+    /// Raw samples from here on.
+    raw_ms: i64,
+    /// Rollups of 5 min from here on, up to the raw samples; of 1 h before.
+    five_ms: i64,
+}
+
+impl State {
+    /// Samples are raw from this time on; before it there are rollups, if anything.
+    fn raw_since_ms(&self) -> i64 {
+        let day = |at_ms: i64| at_ms.div_euclid(DAY_MS) * DAY_MS;
+        let rollups = self.blocks.iter().filter(|b| b.about.resolution_ms != 0);
+        let Some(rolled_ms) = rollups.map(|b| b.about.start_ms).min() else { return i64::MIN };
+        let blocks = self.raw().map(|b| b.about.start_ms);
+        let head = self.head.range_ms().map(|(oldest_ms, _)| oldest_ms);
+        // Without any raw sample all that is left are rollups.
+        let raw_ms = blocks.chain(head).min().map_or(i64::MAX, day);
+        if rolled_ms > raw_ms { i64::MIN } else { raw_ms }
+    }
+
+    fn levels(&self) -> Levels {
+        let raw_ms = self.raw_since_ms();
+        let five = self.rolled(FIVE_MINUTES_MS).map(|b| b.about.start_ms).min();
+        // A point stands for what is before it: the first one of a day is past midnight.
+        let five_ms = five.map_or(raw_ms, |at_ms| (at_ms - 1).div_euclid(DAY_MS) * DAY_MS);
+        Levels { raw_ms, five_ms: five_ms.min(raw_ms) }
+    }
 }
 
 impl Source for Store {
     fn select(&self, selection: &Selection<'_>) -> Result<Box<dyn SeriesStream + '_>, SourceError> {
+        Ok(Box::new(self.stream(selection, None)))
+    }
+
+    fn raw_since_ms(&self) -> i64 {
+        self.state().raw_since_ms()
+    }
+}
+
+/// The store as its rollups of one resolution show it: what a query gets that
+/// asks for it, even where raw samples are still there.
+#[derive(Clone, Copy, Debug)]
+pub struct RolledUp<'a> {
+    store: &'a Store,
+    resolution: Resolution,
+}
+
+impl Source for RolledUp<'_> {
+    fn select(&self, selection: &Selection<'_>) -> Result<Box<dyn SeriesStream + '_>, SourceError> {
+        Ok(Box::new(self.store.stream(selection, Some(self.resolution))))
+    }
+
+    fn raw_since_ms(&self) -> i64 {
+        i64::MAX
+    }
+}
+
+impl Store {
+    /// The store as its rollups of one resolution show it.
+    pub fn rolled_up(&self, resolution: Resolution) -> RolledUp<'_> {
+        RolledUp { store: self, resolution }
+    }
+
+    fn stream(&self, selection: &Selection<'_>, only: Option<Resolution>) -> Stream<'_> {
         let (start_ms, end_ms) = (selection.start_ms, selection.end_ms);
-        let mut warnings = BTreeSet::new();
-        let mut found: HashMap<Labels, Vec<Part>> = HashMap::new();
-        // Blocks and head are looked at in one go: a block that is cut meanwhile
-        // is either in both or in neither.
-        let (blocks, head) = {
+        let mut arena = Vec::new();
+        // Blocks and head are looked at in one go: what is flushed meanwhile is in
+        // one of them, or in both.
+        let (blocks, tombstones, head) = {
             let state = self.state();
-            (overlapping(&state, start_ms, end_ms), state.head.select(selection.matchers, start_ms, end_ms))
+            let blocks = match only {
+                Some(resolution) => chosen(&state, resolution.ms(), start_ms, end_ms),
+                None => wanted(&state, start_ms, end_ms),
+            };
+            let head = match only {
+                Some(_) => Vec::new(),
+                None => head_parts(&state, selection.matchers, start_ms, end_ms, &mut arena),
+            };
+            (blocks, state.tombstones.clone(), head)
         };
-        for block in blocks {
-            let Some(index) = self.index(&block, &mut warnings) else { continue };
-            for series in index.matching(selection.matchers) {
-                let wanted = |c: &&ChunkPlace| c.last_ms >= start_ms && c.first_ms <= end_ms;
-                let chunks: Vec<ChunkPlace> = series.chunks.iter().filter(wanted).copied().collect();
-                if !chunks.is_empty() {
-                    let part = Part::Block(block.clone(), chunks);
-                    found.entry(series.labels.clone()).or_default().push(part);
+        let mut stream = Stream {
+            store: self,
+            cursors: Vec::with_capacity(blocks.len()),
+            head: Vec::new().into_iter().peekable(),
+            arena,
+            start_ms,
+            end_ms,
+            column: Rolled::place(selection.column),
+            hits: Vec::new(),
+            warnings: BTreeSet::new(),
+            infos: infos(&blocks, selection.column),
+        };
+        let mut head = head;
+        sort_by_rank(&mut head, |(rank, ..)| *rank, |(_, labels, _)| labels);
+        let head: Vec<(Labels, Part)> = head.into_iter().map(|(_, labels, part)| (labels, part)).collect();
+        stream.head = head.into_iter().peekable();
+        for (block, range) in blocks {
+            match Cursor::new(&block, selection.matchers, range, &tombstones) {
+                Ok(cursor) => stream.cursors.push(cursor),
+                Err(why) => {
+                    stream.warnings.insert(self.set_aside(&block, &why));
                 }
             }
         }
-        for (labels, part) in head {
-            found.entry(labels).or_default().push(Part::Head(part));
-        }
-        let mut series: Vec<(Labels, Vec<Part>)> = found.into_iter().collect();
-        series.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        let unpacker = Unpacker::new().map_err(|error| SourceError(format!("starting zstd: {error}")))?;
-        Ok(Box::new(Stream {
-            store: self,
-            series: series.into_iter(),
-            start_ms,
-            end_ms,
-            unpacker,
-            buffer: Vec::new(),
-            warnings,
-        }))
+        stream
     }
+}
+
+/// A block and the part of time that is taken from it.
+type Chosen = (Arc<Block>, (i64, i64));
+
+fn wanted(state: &State, start_ms: i64, end_ms: i64) -> Vec<Chosen> {
+    let levels = state.levels();
+    let mut blocks = chosen(state, 0, start_ms, end_ms);
+    if start_ms <= levels.raw_ms {
+        let from = start_ms.max(levels.five_ms.saturating_add(1));
+        blocks.extend(chosen(state, FIVE_MINUTES_MS, from, end_ms.min(levels.raw_ms)));
+        blocks.extend(chosen(state, HOUR_MS, start_ms, end_ms.min(levels.five_ms)));
+    }
+    blocks
+}
+
+fn chosen(state: &State, resolution_ms: i64, start_ms: i64, end_ms: i64) -> Vec<Chosen> {
+    if start_ms > end_ms {
+        return Vec::new();
+    }
+    let blocks = state.rolled(resolution_ms).filter(|block| block.overlaps(start_ms, end_ms));
+    blocks.map(|block| (block.clone(), (start_ms, end_ms))).collect()
+}
+
+fn infos(blocks: &[Chosen], column: Column) -> Vec<String> {
+    let what = match column {
+        Column::Value => "last value",
+        Column::Min => "smallest value",
+        Column::Max => "largest value",
+        Column::Sum => "sum",
+        Column::Count => "number of samples",
+    };
+    [(HOUR_MS, "1h"), (FIVE_MINUTES_MS, "5m")]
+        .into_iter()
+        .filter_map(|(resolution_ms, name)| {
+            let rolled = blocks.iter().filter(|(b, _)| b.about.resolution_ms == resolution_ms);
+            let until_ms = rolled.map(|(block, range)| block.about.end_ms.min(range.1)).max()?;
+            let until = crate::text::time(until_ms);
+            Some(format!("samples up to {until} are rolled up: the {what} of each {name} stands for them"))
+        })
+        .collect()
+}
+
+/// What the head has, copied, in no order.
+fn head_parts(
+    state: &State,
+    matchers: &[Matcher],
+    start_ms: i64,
+    end_ms: i64,
+    arena: &mut Vec<u8>,
+) -> Vec<(u32, Labels, Part)> {
+    let slots = state.head.matching(matchers);
+    let mut parts = Vec::with_capacity(slots.len());
+    for slot in slots {
+        let Some(series) = state.head.slot(slot) else { continue };
+        if let Some(part) = series.part(start_ms, end_ms, arena) {
+            parts.push((series.rank, series.labels.clone(), part));
+        }
+    }
+    parts
 }
 
 impl SeriesStream for Stream<'_> {
     fn next_into(&mut self, into: &mut SeriesData) -> Result<bool, SourceError> {
-        for (labels, parts) in self.series.by_ref() {
-            let mut points = Vec::new();
-            for part in parts {
-                match part {
-                    Part::Head(part) => part.decode(self.start_ms, self.end_ms, &mut points),
-                    Part::Block(block, chunks) => {
-                        for chunk in chunks {
-                            let read = block.read(chunk, &mut self.unpacker, &mut self.buffer, &mut points);
-                            if let Err(why) = read {
-                                self.warnings.insert(self.store.set_aside(&block, &why));
-                            }
-                        }
-                    }
-                }
+        loop {
+            let next = self.head.peek().map(|(labels, _)| labels);
+            let mut hits = std::mem::take(&mut self.hits);
+            let Some(labels) = least(&self.cursors, next, &mut hits) else { return Ok(false) };
+            into.clear();
+            for hit in &hits {
+                self.read(*hit, &labels, into);
             }
-            points.retain(|p: &Point| (self.start_ms..=self.end_ms).contains(&p.at_ms));
-            if !points.is_empty() {
-                *into = SeriesData::of_points(labels, points);
+            self.hits = hits;
+            if self.head.peek().is_some_and(|(head, _)| *head == labels)
+                && let Some((_, part)) = self.head.next()
+            {
+                self.decode_head(part, into);
+            }
+            settle(into);
+            if !into.is_empty() {
+                into.labels = labels;
                 return Ok(true);
             }
         }
-        Ok(false)
     }
 
     fn warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.warnings).into_iter().collect()
     }
+
+    fn infos(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.infos)
+    }
 }
 
-impl Store {
-    /// The names of labels, ascending, of the series that match one of the lists
-    /// of conditions (all series where there is none) between two times.
-    pub fn label_names(
-        &self,
-        any_of: &[Vec<Matcher>],
-        start_ms: i64,
-        end_ms: i64,
-    ) -> Result<Vec<String>, Error> {
-        let mut names = BTreeSet::new();
-        if any_of.is_empty() {
-            self.each_postings(start_ms, end_ms, |known| names.extend(known.names().map(str::to_owned)));
-            return Ok(names.into_iter().collect());
+impl Stream<'_> {
+    /// Appends what one block has of a series, and goes on to its next.
+    fn read(&mut self, hit: usize, labels: &Labels, into: &mut SeriesData) {
+        let cursor = &mut self.cursors[hit];
+        let had = (into.points.len(), into.histograms.len());
+        let read = read_block(cursor, self.column, into);
+        let read = read.and_then(|()| {
+            for (start_ms, end_ms) in cursor.deleted(labels) {
+                remove(into, had, start_ms, end_ms);
+            }
+            cursor.advance()
+        });
+        if let Err(why) = read {
+            // What was read of it before was sound.
+            cursor.end();
+            let block = cursor.reader.block.clone();
+            self.warnings.insert(self.store.set_aside(&block, &why));
         }
-        self.each_labels(any_of, start_ms, end_ms, |labels| {
-            for (name, _) in labels {
-                if !names.contains(name) {
-                    names.insert(name.to_owned());
+    }
+
+    fn decode_head(&self, part: Part, into: &mut SeriesData) {
+        match part {
+            Part::Samples(samples) => samples.append_to(into, self.start_ms, self.end_ms),
+            Part::Bytes(place) => {
+                let (start_ms, end_ms) = (self.start_ms, self.end_ms);
+                let had = into.points.len();
+                decode(&self.arena[place], |at_ms, bits| {
+                    if at_ms >= start_ms && at_ms <= end_ms {
+                        into.points.push(Point { at_ms, value: f64::from_bits(bits) });
+                    }
+                });
+                if !into.starts.is_empty() {
+                    into.starts.resize(had, 0);
+                    into.starts.resize(into.points.len(), 0);
                 }
             }
-        });
-        Ok(names.into_iter().collect())
-    }
-
-    /// The values of a label, ascending; otherwise as [`Store::label_names`].
-    pub fn label_values(
-        &self,
-        name: &str,
-        any_of: &[Vec<Matcher>],
-        start_ms: i64,
-        end_ms: i64,
-    ) -> Result<Vec<String>, Error> {
-        let mut values = BTreeSet::new();
-        if any_of.is_empty() {
-            self.each_postings(start_ms, end_ms, |known| {
-                values.extend(known.values(name).map(str::to_owned))
-            });
-            return Ok(values.into_iter().collect());
         }
-        // Only series that have the label are looked at.
-        let has = Matcher::not_equal(name, "");
-        let mut any_of = any_of.to_vec();
-        any_of.iter_mut().for_each(|matchers| matchers.push(has.clone()));
-        self.each_labels(&any_of, start_ms, end_ms, |labels| {
-            if let Some(value) = labels.get(name)
-                && !values.contains(value)
-            {
-                values.insert(value.to_owned());
-            }
-        });
-        Ok(values.into_iter().collect())
-    }
-
-    /// The label sets, ascending; otherwise as [`Store::label_names`].
-    pub fn series(&self, any_of: &[Vec<Matcher>], start_ms: i64, end_ms: i64) -> Result<Vec<Labels>, Error> {
-        let mut found = BTreeSet::new();
-        self.each_labels(any_of, start_ms, end_ms, |labels| {
-            if !found.contains(labels) {
-                found.insert(labels.clone());
-            }
-        });
-        Ok(found.into_iter().collect())
-    }
-
-    /// Calls `f` with the labels of each matching series, of head and blocks.
-    fn each_labels(&self, any_of: &[Vec<Matcher>], start_ms: i64, end_ms: i64, mut f: impl FnMut(&Labels)) {
-        let all = [Vec::new()];
-        let any_of = if any_of.is_empty() { &all } else { any_of };
-        let mut warnings = BTreeSet::new();
-        let blocks = {
-            let state = self.state();
-            for matchers in any_of {
-                state.head.labels(matchers, start_ms, end_ms, &mut f);
-            }
-            overlapping(&state, start_ms, end_ms)
-        };
-        for block in blocks {
-            let Some(index) = self.index(&block, &mut warnings) else { continue };
-            for matchers in any_of {
-                index.matching(matchers).for_each(|series| f(&series.labels));
-            }
-        }
-    }
-
-    /// Calls `f` with the names and values of head and blocks that overlap a time range.
-    fn each_postings(&self, start_ms: i64, end_ms: i64, mut f: impl FnMut(&dyn Known)) {
-        let mut warnings = BTreeSet::new();
-        let blocks = {
-            let state = self.state();
-            if state.head.range_ms().is_some_and(|(oldest, newest)| newest >= start_ms && oldest <= end_ms) {
-                f(state.head.postings());
-            }
-            overlapping(&state, start_ms, end_ms)
-        };
-        for block in blocks {
-            if let Some(index) = self.index(&block, &mut warnings) {
-                f(&index.postings);
-            }
-        }
-    }
-
-    /// A block's tables, from memory or disk; `None` where they are damaged.
-    pub(crate) fn index(&self, block: &Arc<Block>, warnings: &mut BTreeSet<String>) -> Option<Arc<Index>> {
-        if let Some(index) = locked(&self.indexes).get(&block.path) {
-            return Some(index);
-        }
-        match block.index() {
-            Ok(index) => {
-                let index = Arc::new(index);
-                locked(&self.indexes).put(&block.path, index.clone(), self.settings.index_cache.0);
-                Some(index)
-            }
-            Err(why) => {
-                warnings.insert(self.set_aside(block, &why));
-                None
-            }
-        }
-    }
-
-    /// Takes a damaged block out of the store and keeps its file under another
-    /// name. Gives the sentence for whoever met it.
-    pub(crate) fn set_aside(&self, block: &Arc<Block>, why: &str) -> String {
-        let what = format!(
-            "{why}; the block with the samples from {} to {} (Unix ms) is left out",
-            block.start_ms, block.end_ms
-        );
-        if !block.damaged.swap(true, Ordering::Relaxed) {
-            self.state_mut().blocks.retain(|b| !Arc::ptr_eq(b, block));
-            locked(&self.indexes).forget(&block.path);
-            let _ = fs::rename(&block.path, block.path.with_extension("blk.damaged"));
-            self.counters.damaged.fetch_add(1, Ordering::Relaxed);
-            locked(&self.damage).push(Damage { file: block.path.clone(), what: what.clone() });
-        }
-        format!("`{}`: {what}", block.path.display())
     }
 }
 
-/// An inverted index, whatever it calls its series.
-trait Known {
-    fn names(&self) -> Box<dyn Iterator<Item = &str> + '_>;
-    fn values<'a>(&'a self, name: &str) -> Box<dyn Iterator<Item = &'a str> + 'a>;
+fn read_block(cursor: &mut Cursor, column: usize, into: &mut SeriesData) -> Result<(), String> {
+    let block = cursor.reader.block.clone();
+    let tables = block.tables()?;
+    let range = (cursor.start_ms, cursor.end_ms);
+    // The places are copied out, because reading needs the rest of the cursor.
+    let places = std::mem::take(&mut cursor.places);
+    let column = if block.about.resolution_ms == 0 { 0 } else { column };
+    let read =
+        places.iter().try_for_each(|place| cursor.reader.append_to(tables, *place, column, range, into));
+    cursor.places = places;
+    read
 }
 
-impl<T: Copy + Ord> Known for Postings<T> {
-    fn names(&self) -> Box<dyn Iterator<Item = &str> + '_> {
-        Box::new(Postings::names(self))
+/// Takes out what is deleted of what one block gave.
+fn remove(into: &mut SeriesData, had: (usize, usize), start_ms: i64, end_ms: i64) {
+    let keep = |i: usize, from: usize, at_ms: i64| i < from || !(start_ms..=end_ms).contains(&at_ms);
+    let kept: Vec<bool> = into.points.iter().enumerate().map(|(i, p)| keep(i, had.0, p.at_ms)).collect();
+    filter(&mut into.points, &kept);
+    filter(&mut into.starts, &kept);
+    let kept: Vec<bool> = into.histograms.iter().enumerate().map(|(i, p)| keep(i, had.1, p.at_ms)).collect();
+    filter(&mut into.histograms, &kept);
+    filter(&mut into.histogram_starts, &kept);
+}
+
+/// Makes the lists ascending; of the same time the first counts.
+fn settle(into: &mut SeriesData) {
+    let points = into.points.is_sorted_by(|a, b| a.at_ms < b.at_ms);
+    let histograms = into.histograms.is_sorted_by(|a, b| a.at_ms < b.at_ms);
+    if !points {
+        let mut order: Vec<usize> = (0..into.points.len()).collect();
+        order.sort_by_key(|i| into.points[*i].at_ms);
+        order.dedup_by_key(|i| into.points[*i].at_ms);
+        into.points = order.iter().map(|i| into.points[*i]).collect();
+        if !into.starts.is_empty() {
+            into.starts = order.iter().map(|i| into.starts[*i]).collect();
+        }
     }
-
-    fn values<'a>(&'a self, name: &str) -> Box<dyn Iterator<Item = &'a str> + 'a> {
-        Box::new(Postings::values(self, name))
-    }
-}
-
-fn overlapping(state: &State, start_ms: i64, end_ms: i64) -> Vec<Arc<Block>> {
-    state.blocks.iter().filter(|b| b.end_ms > start_ms && b.start_ms <= end_ms).cloned().collect()
-}
-
-impl Index {
-    /// The series that match.
-    pub(crate) fn matching<'a>(
-        &'a self,
-        matchers: &'a [Matcher],
-    ) -> impl Iterator<Item = &'a crate::block::IndexedSeries> {
-        let places = self.postings.candidates(matchers);
-        let all = places.is_none().then_some(0..self.series.len() as u32);
-        let places = places.into_iter().flatten().chain(all.into_iter().flatten());
-        places
-            .filter_map(|place| self.series.get(place as usize))
-            .filter(|series| Matcher::all_match(matchers, &series.labels))
+    if !histograms || (!into.points.is_empty() && !into.histograms.is_empty()) {
+        let mut order: Vec<usize> = (0..into.histograms.len()).collect();
+        order.sort_by_key(|i| into.histograms[*i].at_ms);
+        order.dedup_by_key(|i| into.histograms[*i].at_ms);
+        // A time that both have is the float's.
+        order.retain(|i| into.points.binary_search_by_key(&into.histograms[*i].at_ms, |p| p.at_ms).is_err());
+        into.histograms = order.iter().map(|i| into.histograms[*i].clone()).collect();
+        if !into.histogram_starts.is_empty() {
+            into.histogram_starts = order.iter().map(|i| into.histogram_starts[*i]).collect();
+        }
     }
 }

@@ -55,7 +55,7 @@ impl Sink {
         let samples: Vec<Sample<'_>> =
             batch.iter().map(|p| Sample { labels: &p.labels, at_ms: p.at_ms, value: p.value }).collect();
         let now_ms = sys::clock::now_ms() as i64;
-        match self.store.append(&samples, now_ms) {
+        match self.store.append_samples(&samples, now_ms) {
             Ok(report) => {
                 self.stored.add(report.stored);
                 self.duplicate.add(report.duplicates);

@@ -12,7 +12,7 @@ pub(super) async fn series(state: &State, params: &Params) -> Result<String, Fai
     let (start_ms, end_ms) = times(params)?;
     let limit = limit_param(params, "limit")?;
     let any_of = selectors(params)?;
-    let series = ask(state, move |store| store.series(&any_of, start_ms, end_ms)).await?;
+    let series = ask(state, move |store| store.series_labels(&any_of, start_ms, end_ms)).await?;
     Ok(limited(&series, limit, json::labels))
 }
 
