@@ -17,6 +17,8 @@
 //! Sources: Prometheus' documentation of alerting rules and of templates;
 //! Alertmanager's documentation of `<webhook_config>` and of grouping.
 
+pub mod api;
+pub mod backtest;
 pub mod duration;
 pub mod group;
 pub mod manager;

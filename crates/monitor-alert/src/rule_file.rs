@@ -182,6 +182,9 @@ fn read_rule(
     })
 }
 
+/// Names and values, each with its place.
+type Pairs = Vec<(String, String, Place)>;
+
 /// A rule as it stands in the file.
 #[derive(Default)]
 struct Draft {
@@ -190,8 +193,8 @@ struct Draft {
     expr: Option<(String, Place)>,
     hold: Option<(u64, Place)>,
     keep_firing: Option<(u64, Place)>,
-    labels: Vec<(String, String, Place)>,
-    annotations: Option<(Vec<(String, String, Place)>, Place)>,
+    labels: Pairs,
+    annotations: Option<(Pairs, Place)>,
 }
 
 impl Draft {

@@ -61,15 +61,9 @@ impl Tree {
             for child in &root.children {
                 let node = &self.0[*child];
                 match &node.settings.to {
-                    Some(receiver) => {
-                        if to.contains(receiver) {
-                            found.push(*child);
-                        }
-                    }
-                    None if to.is_empty() => {
-                        self.walk(*child, labels, &mut found);
-                    }
-                    None => {}
+                    Some(receiver) if to.contains(receiver) => found.push(*child),
+                    None if to.is_empty() => drop(self.walk(*child, labels, &mut found)),
+                    _ => {}
                 }
             }
         }

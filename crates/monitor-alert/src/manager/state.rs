@@ -1,6 +1,6 @@
 //! What fires, what each receiver knows of it, and what it is to be told now.
 
-use super::config::{Config, Integration, Kind, Receiver};
+use super::config::{Config, Integration, Kind, Receiver, Route};
 use super::inhibit::Inhibitor;
 use super::route::Tree;
 use super::silence::Silences;
@@ -141,6 +141,8 @@ pub struct Failure {
     pub retry_after_ms: Option<u64>,
     /// Trying again will not help, unless someone changes something.
     pub permanent: bool,
+    /// It may have arrived all the same: the answer was lost.
+    pub unsure: bool,
 }
 
 /// Alerts that are told together.
@@ -162,12 +164,23 @@ struct Known {
     /// What it was told fires. Kept here, so that whoever was away hears that an
     /// alert resolved however long ago that was.
     firing: BTreeMap<u64, Told>,
+    /// What it may have been told or not: a message whose answer was lost.
+    /// Whatever is true of these is news.
+    #[serde(default)]
+    unsure: BTreeMap<u64, Told>,
     told_at_ms: u64,
-    /// Failures in a row, and when to try again.
+    /// Failures in a row, when the last one was, and how long to wait since.
     failures: u32,
-    retry_at_ms: u64,
+    #[serde(default)]
+    failed_at_ms: u64,
+    #[serde(default)]
+    wait_ms: u64,
     /// What the message in flight says.
     in_flight: Option<InFlight>,
+    /// Whether the group was to be told while a message was in flight: then it is
+    /// looked at as soon as that one has arrived.
+    #[serde(default)]
+    behind: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -243,9 +256,10 @@ impl Manager {
     pub fn restore(text: &str) -> serde_json::Result<Self> {
         let mut memory: Memory = serde_json::from_str(text)?;
         for known in memory.groups.values_mut().flat_map(|g| g.told.values_mut()) {
-            if known.in_flight.take().is_some() {
+            if let Some(sent) = known.in_flight.take() {
+                known.doubt(sent);
                 known.failures = known.failures.max(1);
-                known.retry_at_ms = 0;
+                known.wait_ms = 0;
             }
         }
         Ok(Self { memory, ..Self::default() })
@@ -402,28 +416,28 @@ impl Manager {
         self.memory.silences.forget(now_ms);
         let ready = |group: &Group| {
             now_ms >= group.next_flush_ms
-                || group.told.values().any(|known| known.failures > 0)
-                || !group.flushed
+                || group.told.values().any(|known| known.failures > 0 || known.behind)
         };
-        let late = |group: &Group| group.next_flush_ms.saturating_sub(now_ms) > LONGEST_WAIT_MS;
-        if !self.memory.groups.values().any(|group| ready(group) || late(group)) {
+        // Both clocks are the wall clock: one that stepped back must not silence a group.
+        let routes: BTreeMap<&str, &Route> =
+            self.tree.0.iter().map(|n| (n.key.as_str(), &n.settings)).collect();
+        for group in self.memory.groups.values_mut() {
+            let longest_ms =
+                routes.get(group.node.as_str()).map_or(0, |r| r.group_interval.0.max(r.group_wait.0));
+            group.next_flush_ms = group.next_flush_ms.min(now_ms.saturating_add(longest_ms));
+        }
+        if !self.memory.groups.values().any(ready) {
             return Vec::new();
         }
         let inhibited = self.inhibited(now_ms);
         let Memory { alerts, silences, groups } = &mut self.memory;
         let view = View { alerts, silences, inhibited: &inhibited, now_ms };
-        let nodes: BTreeMap<&str, usize> =
-            self.tree.0.iter().enumerate().map(|(i, n)| (n.key.as_str(), i)).collect();
         let mut due = Vec::new();
         groups.retain(|key, group| {
-            let Some(at) = nodes.get(group.node.as_str()) else { return false };
-            let route = &self.tree.0[*at].settings;
+            let Some(route) = routes.get(group.node.as_str()) else { return false };
             let Some(receiver) = self.config.receivers.iter().find(|r| r.name == route.receiver) else {
                 return false; // Told to nobody.
             };
-            // Both clocks are the wall clock: one that stepped back must not silence a group.
-            let furthest = now_ms.saturating_add(route.group_interval.0.max(route.group_wait.0));
-            group.next_flush_ms = group.next_flush_ms.min(furthest);
             let flush = now_ms >= group.next_flush_ms;
             if flush {
                 group.flushed = true;
@@ -439,9 +453,14 @@ impl Manager {
                     continue;
                 }
                 let known = group.told.entry(index).or_default();
-                if known.in_flight.is_some() || !known.may_speak(flush, now_ms) {
+                if known.in_flight.is_some() {
+                    known.behind |= flush;
                     continue;
                 }
+                if !known.may_speak(flush, now_ms) {
+                    continue;
+                }
+                known.behind = false;
                 if let Some(alerts) = known.due(&group.alerts, integration, route.repeat_interval, &view) {
                     due.push(message(key, &group.labels, receiver, index, alerts));
                 }
@@ -453,8 +472,7 @@ impl Manager {
                 group.alerts = kept;
             }
             // What fires nowhere and nobody was told of needs no memory.
-            !group.alerts.is_empty()
-                || group.told.values().any(|k| !k.firing.is_empty() || k.in_flight.is_some())
+            !group.alerts.is_empty() || group.told.values().any(Known::matters)
         });
         let grouped: BTreeSet<u64> = groups.values().flat_map(|group| group.alerts.iter().copied()).collect();
         alerts.retain(|print, alert| alert.fires(now_ms) || grouped.contains(print));
@@ -464,7 +482,11 @@ impl Manager {
     /// When something may be due next, at the earliest.
     pub fn next_ms(&self) -> Option<u64> {
         let group = |group: &Group| {
-            let retries = group.told.values().filter(|k| k.failures > 0).map(|k| k.retry_at_ms);
+            let retries = group
+                .told
+                .values()
+                .filter(|k| k.failures > 0)
+                .map(|k| k.failed_at_ms.saturating_add(k.wait_ms));
             retries.chain([group.next_flush_ms]).min()
         };
         self.memory.groups.values().filter_map(group).min()
@@ -476,22 +498,28 @@ impl Manager {
             && let Some(sent) = known.in_flight.take()
         {
             known.firing.retain(|print, _| !sent.resolved.contains(print));
+            known
+                .unsure
+                .retain(|print, _| !sent.resolved.contains(print) && !sent.firing.contains_key(print));
             known.firing.extend(sent.firing);
             known.told_at_ms = now_ms;
             known.failures = 0;
-            known.retry_at_ms = 0;
         }
     }
 
     /// The receiver did not take the message; it stays due.
     pub fn failed(&mut self, group_key: &str, integration: usize, failure: Failure, now_ms: u64) {
         if let Some(known) = self.known(group_key, integration) {
-            known.in_flight = None;
+            let sent = known.in_flight.take();
+            if let Some(sent) = sent.filter(|_| failure.unsure) {
+                known.doubt(sent);
+            }
             let doubled_ms = FIRST_RETRY_MS.saturating_mul(1 << known.failures.min(10)).min(LAST_RETRY_MS);
             let wait_ms = if failure.permanent { LAST_RETRY_MS } else { doubled_ms };
             let asked_ms = failure.retry_after_ms.unwrap_or(0).min(LONGEST_WAIT_MS);
             known.failures = known.failures.saturating_add(1);
-            known.retry_at_ms = now_ms.saturating_add(wait_ms.max(asked_ms));
+            known.failed_at_ms = now_ms;
+            known.wait_ms = wait_ms.max(asked_ms);
         }
     }
 
@@ -604,15 +632,31 @@ impl Known {
     /// At a flush, or when it is time to try again after a failure.
     fn may_speak(&self, flush: bool, now_ms: u64) -> bool {
         if self.failures == 0 {
-            return flush;
+            return flush || self.behind;
         }
-        let too_far = self.retry_at_ms.saturating_sub(now_ms) > LONGEST_WAIT_MS;
-        now_ms >= self.retry_at_ms || too_far
+        // A clock that stepped back must not silence it.
+        now_ms < self.failed_at_ms || now_ms - self.failed_at_ms >= self.wait_ms
+    }
+
+    /// Whether it must be remembered.
+    fn matters(&self) -> bool {
+        !(self.firing.is_empty() && self.unsure.is_empty() && self.in_flight.is_none())
+    }
+
+    /// A message that may have arrived.
+    fn doubt(&mut self, sent: InFlight) {
+        for print in sent.resolved {
+            if let Some(told) = self.firing.get(&print) {
+                self.unsure.insert(print, told.clone());
+            }
+        }
+        self.unsure.extend(sent.firing);
     }
 
     /// Whether an alert that resolved must be remembered for it.
     fn needs(&self, print: u64) -> bool {
         self.firing.contains_key(&print)
+            || self.unsure.contains_key(&print)
             || self.in_flight.as_ref().is_some_and(|sent| sent.firing.contains_key(&print))
     }
 
@@ -631,7 +675,7 @@ impl Known {
             .map(|(print, alert)| (print, Told::of(alert)))
             .collect();
         let mut resolved = BTreeMap::new();
-        for (print, told) in &self.firing {
+        for (print, told) in self.unsure.iter().chain(&self.firing) {
             // In the group no more, or fired to its end: resolved, unless nobody may hear of it now.
             let still = group.contains(print) && view.fires(*print);
             if !still && !view.muted(*print, &told.labels) {
@@ -644,9 +688,11 @@ impl Known {
         if !integration.send_resolved {
             for print in std::mem::take(&mut resolved).keys() {
                 self.firing.remove(print);
+                self.unsure.remove(print);
             }
         }
-        let joined = firing.keys().any(|print| !self.firing.contains_key(print));
+        let joined =
+            firing.keys().any(|print| !self.firing.contains_key(print) || self.unsure.contains_key(print));
         let since_ms = if view.now_ms >= self.told_at_ms { view.now_ms - self.told_at_ms } else { u64::MAX };
         let repeated = !firing.is_empty() && repeat.0 > 0 && since_ms >= repeat.0;
         if !(joined || repeated || !resolved.is_empty()) {

@@ -102,7 +102,7 @@ fn a_message_not_taken_stays_due_with_what_is_true_then() {
     m.failed(&key, 0, Failure::default(), 30_000);
     assert!(m.due(30_999).is_empty());
     assert_eq!(m.due(31_000).len(), 1);
-    m.failed(&key, 0, Failure { retry_after_ms: Some(90_000), permanent: false }, 31_000);
+    m.failed(&key, 0, Failure { retry_after_ms: Some(90_000), ..Failure::default() }, 31_000);
     assert!(m.due(120_999).is_empty());
     assert_eq!(m.due(121_000).len(), 1);
     // The process ends while the message is in flight: it is sent again.

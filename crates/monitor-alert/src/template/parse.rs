@@ -522,8 +522,7 @@ impl Parser<'_> {
             _ => (Vec::new(), tokens),
         };
         let mut command = Vec::new();
-        loop {
-            let Some((token, after)) = rest.split_first() else { break };
+        while let Some((token, after)) = rest.split_first() {
             match &token.kind {
                 Kind::Close => break,
                 Kind::Pipe => {
