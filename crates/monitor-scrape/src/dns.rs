@@ -299,7 +299,7 @@ mod tests {
             (&other, reply(&a, 0x8180, &[]), WhichRecord::A),
             (&another, reply(&a, 0x8180, &[]), WhichRecord::A),
             (&a, reply(&a, 0x8180, &[(1, &[1, 2, 3])]), WhichRecord::A),
-            (&a, reply(&a, 0x8180, &[(1, &[1, 2, 3, 4])])[..40].to_vec(), WhichRecord::A),
+            (&a, reply(&a, 0x8180, &[(1, &[1, 2, 3, 4])])[..30].to_vec(), WhichRecord::A),
             // A name that leads to itself, and one that leads forward.
             (&ns, reply(&ns, 0x8180, &[(2, &[0xc0, here])]), WhichRecord::Ns),
             (&ns, reply(&ns, 0x8180, &[(2, &[0xc0, here + 2, 0])]), WhichRecord::Ns),
