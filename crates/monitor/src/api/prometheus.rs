@@ -57,7 +57,7 @@ impl Failure {
             "execution" => StatusCode::UNPROCESSABLE_ENTITY,
             // 499 is nginx' "client closed request", which Prometheus borrowed.
             "canceled" => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
-            "timeout" | "unavailable" => StatusCode::SERVICE_UNAVAILABLE,
+            "timeout" => StatusCode::SERVICE_UNAVAILABLE,
             "not_found" => StatusCode::NOT_FOUND,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -119,7 +119,12 @@ pub(crate) async fn answer(state: &Arc<State>, endpoint: &str, asked: &Asked<'_>
             None => Err(Failure::new("not_found", format!("`/api/v1/{endpoint}` is not served here"))),
         },
     };
-    counted.reply(result.map(Reply::json))
+    // Nothing at all is said without a body.
+    let reply = |body: String| match body.is_empty() {
+        true => Reply { status: StatusCode::NO_CONTENT, ..Reply::json(body) },
+        false => Reply::json(body),
+    };
+    counted.reply(result.map(reply))
 }
 
 /// Counts a request with how it ended; one that is dropped before its answer was
@@ -151,7 +156,8 @@ impl Drop for Counted<'_> {
 }
 
 fn time_param(params: &Params, name: &str, default_ms: i64) -> Result<i64, Failure> {
-    params.get(name).map_or(Ok(default_ms), |text| time_ms(text).map_err(|why| Failure::parameter(name, why)))
+    let wrong = |why| Failure::parameter(name, format_args!("invalid time value for '{name}': {why}"));
+    params.get(name).map_or(Ok(default_ms), |text| time_ms(text).map_err(wrong))
 }
 
 fn duration_param(params: &Params, name: &str) -> Result<Option<i64>, Failure> {
@@ -163,13 +169,12 @@ fn limit_param(params: &Params, name: &str) -> Result<usize, Failure> {
 }
 
 /// All values of `match[]`; none may select everything.
-fn selectors(params: &Params) -> Result<Vec<Vec<Matcher>>, Failure> {
-    let wrong = |why: String| Failure::parameter("match[]", why);
+fn selectors(params: &Params) -> Result<Vec<Vec<Matcher>>, String> {
     let mut any_of = Vec::new();
     for text in params.all("match[]") {
-        let matchers = parse_selector(text).map_err(|why| wrong(why.to_string()))?;
+        let matchers = parse_selector(text).map_err(|why| why.to_string())?;
         if matchers.iter().all(Matcher::matches_empty) {
-            return Err(wrong("match[] must contain at least one non-empty matcher".to_owned()));
+            return Err("match[] must contain at least one non-empty matcher".to_owned());
         }
         any_of.push(matchers);
     }
@@ -178,12 +183,7 @@ fn selectors(params: &Params) -> Result<Vec<Vec<Matcher>>, Failure> {
 
 /// `start` and `end`; without them all of time.
 fn times(params: &Params) -> Result<(i64, i64), Failure> {
-    let start_ms = time_param(params, "start", MIN_MS)?;
-    let end_ms = time_param(params, "end", MAX_MS)?;
-    if end_ms < start_ms {
-        return Err(Failure::parameter("end", "end timestamp must not be before start time"));
-    }
-    Ok((start_ms, end_ms))
+    Ok((time_param(params, "start", MIN_MS)?, time_param(params, "end", MAX_MS)?))
 }
 
 /// Said where a limit left something out.

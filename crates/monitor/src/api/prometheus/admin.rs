@@ -31,7 +31,7 @@ async fn delete(state: &State, asked: &Asked<'_>) -> Result<Reply, Failure> {
         return Err(Failure::bad("no match[] parameter provided"));
     }
     let (start_ms, end_ms) = times(&asked.params)?;
-    let any_of = selectors(&asked.params)?;
+    let any_of = selectors(&asked.params).map_err(|why| Failure::parameter("match[]", why))?;
     ask(state, move |store| {
         any_of.iter().try_for_each(|matchers| store.delete(matchers, start_ms, end_ms).map(drop))
     })

@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub(crate) async fn answer(state: &Arc<State>, asked: &Asked<'_>) -> Reply {
     let any_of = match selectors(&asked.params) {
         Ok(any_of) => any_of,
-        Err(failure) => return Reply::text(StatusCode::BAD_REQUEST, failure.why + "\n"),
+        Err(why) => return Reply::text(StatusCode::BAD_REQUEST, why + "\n"),
     };
     match newest(state, any_of).await {
         Ok(found) => {

@@ -11,7 +11,7 @@ pub(super) async fn series(state: &State, params: &Params) -> Result<String, Fai
     }
     let (start_ms, end_ms) = times(params)?;
     let limit = limit_param(params, "limit")?;
-    let any_of = selectors(params)?;
+    let any_of = selectors(params).map_err(|why| Failure::parameter("match[]", why))?;
     let series = ask(state, move |store| store.series_labels(&any_of, start_ms, end_ms)).await?;
     Ok(limited(&series, limit, json::labels))
 }
@@ -20,7 +20,7 @@ pub(super) async fn series(state: &State, params: &Params) -> Result<String, Fai
 pub(super) async fn labels(state: &State, params: &Params) -> Result<String, Failure> {
     let (start_ms, end_ms) = times(params)?;
     let limit = limit_param(params, "limit")?;
-    let any_of = selectors(params)?;
+    let any_of = selectors(params).map_err(Failure::bad)?;
     let names = ask(state, move |store| store.label_names(&any_of, start_ms, end_ms)).await?;
     Ok(limited(&names, limit, |out, name| json::text(out, name)))
 }
@@ -32,7 +32,7 @@ pub(super) async fn label_values(state: &State, path: &str, params: &Params) -> 
     };
     let (start_ms, end_ms) = times(params)?;
     let limit = limit_param(params, "limit")?;
-    let any_of = selectors(params)?;
+    let any_of = selectors(params).map_err(Failure::bad)?;
     let values = ask(state, move |store| store.label_values(&name, &any_of, start_ms, end_ms)).await?;
     Ok(limited(&values, limit, |out, value| json::text(out, value)))
 }

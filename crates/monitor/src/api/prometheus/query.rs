@@ -64,12 +64,15 @@ pub(super) async fn range(state: &State, params: &Params) -> Result<String, Fail
 /// `/api/v1/query_exemplars`: the exemplars of all series that a query selects.
 pub(super) async fn exemplars(state: &State, params: &Params) -> Result<String, Failure> {
     let (start_ms, end_ms) = times(params)?;
-    let query = parse(params)?;
+    if end_ms < start_ms {
+        return Err(Failure::bad("end timestamp must not be before start timestamp"));
+    }
+    let query = Query::parse(params.get("query").unwrap_or_default())?;
     let any_of = query.selectors();
     if any_of.is_empty() {
-        return Ok(json::success(|out| out.push_str("[]")));
+        return Ok(String::new());
     }
-    let found = ask(state, move |store| store.exemplars(&any_of, start_ms, end_ms)).await?;
+    let found = ask(state, move |store| Ok(store.exemplars(&any_of, start_ms, end_ms))).await?;
     Ok(json::success(|out| {
         json::separated(out, &found, |out, (series, exemplars)| {
             out.push_str("{\"seriesLabels\":");

@@ -112,19 +112,20 @@ pub(super) async fn tsdb(state: &State, params: &Params) -> Result<String, Failu
     let list = |pairs: &[(String, u64)]| -> Value {
         pairs.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect()
     };
-    let (min_ms, max_ms) = stats.head_range_ms.unwrap_or_default();
+    let (min_ms, max_ms) = stats.head_range_ms.unwrap_or((i64::MAX, i64::MIN));
     Ok(success(&json!({
         "headStats": {
-            "numSeries": stats.series,
+            "numSeries": counts.series,
             "numLabelPairs": counts.label_pairs,
-            "chunkCount": counts.chunks,
+            // A series of the head is not cut into chunks here.
+            "chunkCount": counts.series,
             "minTime": min_ms,
             "maxTime": max_ms,
         },
-        "seriesCountByMetricName": list(&counts.series_by_metric),
-        "labelValueCountByLabelName": list(&counts.values_by_label),
-        "memoryInBytesByLabelName": list(&counts.bytes_by_label),
-        "seriesCountByLabelValuePair": list(&counts.series_by_pair),
+        "seriesCountByMetricName": list(&counts.metrics),
+        "labelValueCountByLabelName": list(&counts.label_values),
+        "memoryInBytesByLabelName": list(&counts.label_bytes),
+        "seriesCountByLabelValuePair": list(&counts.pairs),
     })))
 }
 

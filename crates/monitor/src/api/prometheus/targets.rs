@@ -122,9 +122,6 @@ pub(super) fn targets_metadata(state: &State, params: &Params) -> Result<String,
             list.push(entry);
         }
     }
-    if list.is_empty() {
-        return Err(Failure::new("not_found", "specified metadata not found"));
-    }
     list.truncate(limit);
     Ok(success(&list.into()))
 }
