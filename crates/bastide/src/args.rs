@@ -173,7 +173,10 @@ pub(crate) struct Top {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Logs {
+    #[command(subcommand)]
+    pub(crate) command: Option<LogsCommand>,
     /// Whose log, `edge`, `app/1`, or `app` for all of a pool; absent, everyone's
     pub(crate) process: Option<String>,
     #[command(flatten)]
@@ -190,6 +193,61 @@ pub(crate) struct Logs {
     /// The event log: health, alerts, bans, WAF, revisions, processes
     #[arg(long, conflicts_with = "process")]
     pub(crate) events: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogsCommand {
+    /// Find requests among the lines of access logs that are kept
+    ///
+    /// The newest first. All that is said must be true of a line.
+    Search(LogsSearch),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct LogsSearch {
+    /// A text in the line
+    pub(crate) text: Option<String>,
+    #[command(flatten)]
+    pub(crate) site: SiteFile,
+    /// The text is a regular expression
+    #[arg(long, short = 'e', requires = "text")]
+    pub(crate) regex: bool,
+    /// Whatever the case of letters
+    #[arg(long, short = 'i', requires = "text")]
+    pub(crate) ignore_case: bool,
+    /// Only of the last hour, say (`1h`)
+    #[arg(long, value_parser = duration, value_name = "DURATION", conflicts_with_all = ["start", "end"])]
+    pub(crate) since: Option<Millis>,
+    /// From this time, RFC 3339 or Unix seconds
+    #[arg(long, value_name = "TIME")]
+    pub(crate) start: Option<String>,
+    /// Up to this time
+    #[arg(long, value_name = "TIME")]
+    pub(crate) end: Option<String>,
+    /// Only these statuses, `404`, `5xx`, `500-504`; several with commas
+    #[arg(long)]
+    pub(crate) status: Option<String>,
+    /// Only this host
+    #[arg(long)]
+    pub(crate) host: Option<String>,
+    /// Only this client
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) ip: Option<String>,
+    /// Only this method
+    #[arg(long)]
+    pub(crate) method: Option<String>,
+    /// Only this route, as metrics name it: `/orders/:id`
+    #[arg(long)]
+    pub(crate) route: Option<String>,
+    /// Only what took at least this long
+    #[arg(long, value_parser = duration, value_name = "DURATION")]
+    pub(crate) slower: Option<Millis>,
+    /// Only these logs: `edge`, or the name that the file gives
+    #[arg(long, value_name = "NAME")]
+    pub(crate) log: Vec<String>,
+    /// How many lines
+    #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) lines: u32,
 }
 
 #[derive(Debug, ClapArgs)]

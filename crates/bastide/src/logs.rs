@@ -1,7 +1,9 @@
 //! `bastide logs`: process logs, requests, events.
 
+mod search;
+
 use crate::Outcome;
-use crate::args::{Global, Logs};
+use crate::args::{Global, Logs, LogsCommand};
 use crate::events;
 use crate::lines::{self, Follow};
 use crate::target;
@@ -32,6 +34,9 @@ struct Log {
 }
 
 pub(crate) fn run(args: &Logs, global: &Global, terminal: &Terminal) -> Outcome {
+    if let Some(LogsCommand::Search(search)) = &args.command {
+        return search::run(search, global, terminal);
+    }
     let paths = target::find(global, args.site.file.as_deref())?;
     let logs = chosen(args, &paths)?;
     let several = logs.len() > 1;

@@ -18,7 +18,7 @@
 //! [`rules`]: crate::rules
 //! [`queries`]: crate::queries
 
-use crate::logs::Reader;
+use crate::logs;
 use crate::plan::Plan;
 use crate::queries::Queries;
 use crate::rules::{Book, Loop};
@@ -70,6 +70,7 @@ pub async fn run(start: Start<site::Monitor>) -> Result<(), Fault> {
         opened,
         damage: Mutex::default(),
         log_trouble: Mutex::default(),
+        archives: Mutex::default(),
         trouble: Mutex::default(),
     });
 
@@ -96,6 +97,7 @@ pub async fn run(start: Start<site::Monitor>) -> Result<(), Fault> {
     lock(&state.trouble).extend(trouble);
     let rules = tokio::spawn(rules.run(shutdown.clone()));
     let upkeep = tokio::spawn(keep_up(state.clone(), shutdown.clone()));
+    let band = tokio::spawn(crate::growth::keep_band(state.clone(), shutdown.clone()));
     let mut work = Work { state: state.clone(), dir, targets: BTreeMap::new(), logs: BTreeMap::new() };
     let mut plans = state.plan.subscribe();
     loop {
@@ -118,6 +120,7 @@ pub async fn run(start: Start<site::Monitor>) -> Result<(), Fault> {
     work.end().await;
     let _ = tokio::time::timeout(END, rules).await;
     let _ = tokio::time::timeout(END, upkeep).await;
+    let _ = tokio::time::timeout(END, band).await;
     let synced = tokio::task::spawn_blocking(move || state.sink.store().commit()).await;
     match synced {
         Ok(Err(error)) => Err(Fault::new(format!("the store could not be synced: {error}"))),
@@ -243,7 +246,7 @@ impl Work {
         });
         for log in &plan.site.logs {
             if !self.logs.contains_key(&log.name) {
-                let reader = Reader::new(log.clone(), &self.dir, self.state.clone());
+                let reader = logs::Task::new(log.clone(), &self.dir, self.state.clone());
                 let (go, told) = watch::channel(Go::On);
                 let task = tokio::spawn(reader.run(interval, told));
                 self.logs.insert(log.name.clone(), (log.clone(), go, task));

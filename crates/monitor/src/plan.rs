@@ -57,6 +57,11 @@ impl Plan {
             ));
         }
         check_unique(&site, &mut errors);
+        for log in &site.logs {
+            if let Err(error) = monitor_logs::Format::compile(&crate::logs::spec(&log.format)) {
+                errors.push(format!("log `{}`: {error}", log.name));
+            }
+        }
 
         let mut query = |what: &str, expr: &str| match Query::parse(expr) {
             Ok(query) => Some(query),

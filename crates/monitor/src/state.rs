@@ -42,6 +42,8 @@ pub(crate) struct State {
     pub(crate) damage: Mutex<Vec<Damage>>,
     /// Logs that cannot be read, by name, with the reason.
     pub(crate) log_trouble: Mutex<BTreeMap<String, String>>,
+    /// What is kept of logs for searching.
+    pub(crate) archives: crate::logs::Archives,
     /// What else the operator must know.
     pub(crate) trouble: Mutex<Vec<String>>,
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod encode;
 pub(crate) mod json;
+pub(crate) mod logs;
 pub(crate) mod ours;
 pub(crate) mod params;
 pub(crate) mod prometheus;

@@ -30,7 +30,21 @@ pub(crate) async fn answer(state: &Arc<State>, endpoint: &str, params: &Params) 
             Err(error) => failure(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         },
         "events" => events(state, params).await,
+        "growth" => growth(state).await,
+        "logs" => super::logs::answer(state, params).await,
         _ => failure(StatusCode::NOT_FOUND, &format!("`/api/bastide/v1/{endpoint}` is not served here")),
+    }
+}
+
+/// Which resource runs out first.
+async fn growth(state: &Arc<State>) -> Reply {
+    let answer = match crate::growth::grow(state).await {
+        Ok(answer) => serde_json::to_string(&answer).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    match answer {
+        Ok(answer) => Reply::json(answer),
+        Err(why) => failure(StatusCode::SERVICE_UNAVAILABLE, &why),
     }
 }
 

@@ -1,234 +1,283 @@
-//! Access logs → counters and histograms.
+//! Access logs: read, counted, kept for searching.
 //!
-//! What was counted is saved together with how far was read, in one file that is
-//! replaced whole: after `kill -9` both go on together, and each request counts
-//! once. The counts go to the store directly, at the scrape interval, under
-//! `job="logs"`.
+//! The work is `monitor-logs`'; here are its tasks. A log is looked at when inotify
+//! tells of its folder, and every few seconds whatever inotify tells: some file
+//! systems tell nothing. At the scrape interval, how far was read is saved together
+//! with what was counted, and then the counts go to the store under `job="logs"`: in
+//! that order, so that no counter goes back after `kill -9`.
 
-mod line;
-mod tail;
+mod give;
+mod spec;
 
-pub(crate) use line::{Entry, parse};
-pub(crate) use tail::{Piece, Place, Tail};
+pub(crate) use spec::spec;
 
 use crate::scrape::Go;
-use crate::sink::Pending;
 use crate::state::{State, lock};
-use base::names::{self, DURATION_BUCKETS};
-use monitor_promql::labels::METRIC_NAME;
-use monitor_promql::{Labels, STALE};
-use role::Counter;
-use serde::{Deserialize, Serialize};
+use base::names;
+use give::Giver;
+use monitor_logs::archive::{self, Kept};
+use monitor_logs::count::Limits;
+use monitor_logs::follow::Watch;
+use monitor_logs::reader::{Reader, Settings};
+use role::{Counter, Gauge};
 use site::{Log, LogFormat};
 use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
-/// Between two looks at a file.
+/// Between two looks where inotify works.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Between two looks where it does not.
 const POLL: Duration = Duration::from_millis(500);
 
-/// What a log said so far.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Counts {
-    /// Requests by status code.
-    pub(crate) requests: BTreeMap<u16, u64>,
-    /// Bytes sent.
-    pub(crate) sent_bytes: u64,
-    /// Durations by bucket, not cumulative; the last is +Inf.
-    pub(crate) buckets: Vec<u64>,
-    /// The sum of durations, in seconds.
-    pub(crate) duration_sum_s: f64,
-    /// Lines that could not be read.
-    pub(crate) malformed: u64,
-}
+/// A log that is written to without a pause is looked at this often.
+const PAUSE: Duration = Duration::from_millis(100);
 
-impl Counts {
-    /// Counts one request.
-    pub(crate) fn add(&mut self, entry: Entry) {
-        *self.requests.entry(entry.code).or_default() += 1;
-        self.sent_bytes = self.sent_bytes.saturating_add(entry.sent_bytes);
-        if let Some(duration_s) = entry.duration_s {
-            self.buckets.resize(DURATION_BUCKETS.len() + 1, 0);
-            self.buckets[DURATION_BUCKETS.partition_point(|bound| *bound < duration_s)] += 1;
-            self.duration_sum_s += duration_s;
-        }
-    }
+/// Between two times that old lines are removed.
+const BOUND: Duration = Duration::from_secs(60);
 
-    /// The samples of these counts.
-    pub(crate) fn samples(&self, log: &str, at_ms: i64) -> Vec<Pending> {
-        let mut out = Vec::new();
-        let mut give = |name: &str, more: Option<(&str, &str)>, value: f64| {
-            let own = [(METRIC_NAME, name), ("job", "logs"), ("instance", log), ("log", log)];
-            out.push(Pending { labels: Labels::from_pairs(own.into_iter().chain(more)), at_ms, value });
-        };
-        for (code, count) in &self.requests {
-            give(names::LOG_REQUESTS.name, Some(("code", &code.to_string())), *count as f64);
-        }
-        give(names::LOG_BYTES.name, None, self.sent_bytes as f64);
-        if !self.buckets.is_empty() {
-            let name = names::LOG_DURATION.name;
-            let mut total = 0;
-            for (i, count) in self.buckets.iter().enumerate() {
-                total += count;
-                let bound = DURATION_BUCKETS.get(i).map_or("+Inf".to_owned(), f64::to_string);
-                give(&format!("{name}_bucket"), Some(("le", &bound)), total as f64);
-            }
-            give(&format!("{name}_sum"), None, self.duration_sum_s);
-            give(&format!("{name}_count"), None, total as f64);
-        }
-        out
-    }
-}
+/// What is kept of all logs, by name, for searches and upkeep.
+pub(crate) type Archives = Mutex<BTreeMap<String, Kept>>;
 
-/// What is saved.
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Checkpoint {
-    place: Place,
-    counts: Counts,
-}
-
-/// Reads one log.
-pub(crate) struct Reader {
+/// The task of one log.
+pub(crate) struct Task {
     log: Log,
-    tail: Tail,
-    counts: Counts,
-    saved: Checkpoint,
-    file: PathBuf,
+    /// Where checkpoint and archive are.
+    dir: PathBuf,
     state: Arc<State>,
+    reader: Option<Reader>,
+    giver: Giver,
+    folders: Vec<PathBuf>,
+    bounded: Option<Instant>,
     ok: Arc<Counter>,
     malformed: Arc<Counter>,
+    lost: Arc<Counter>,
+    bytes: Arc<Gauge>,
 }
 
-impl Reader {
-    /// A reader whose checkpoint is in `dir`. A damaged checkpoint counts as none.
+impl Task {
+    /// A task for `log`, with its files in a folder of its own below `dir`.
     pub(crate) fn new(log: Log, dir: &Path, state: Arc<State>) -> Self {
         // The name is the operator's; as a file name it is its fingerprint.
         let print = monitor_alert::fingerprint(&[(log.name.clone(), log.path.display().to_string())]);
-        let file = dir.join(format!("log-{print:016x}.json"));
-        let saved: Option<Checkpoint> =
-            std::fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok());
-        let place = saved.as_ref().map(|s| s.place.clone());
-        let saved = saved.unwrap_or_default();
-        // Our own log began with us; a foreign one may hold years.
-        let tail = Tail::new(log.path.clone(), place, log.format != LogFormat::Bastide);
+        let dir = dir.join("logs").join(format!("{print:016x}"));
         let lines = state.registry.counter(&names::MONITOR_LOG_LINES);
-        let (ok, malformed) = (lines.with(&[&log.name, "ok"]), lines.with(&[&log.name, "malformed"]));
-        Self { log, tail, counts: saved.counts.clone(), saved, file, state, ok, malformed }
+        Self {
+            giver: Giver::new(&log.name, &state),
+            ok: lines.with(&[&log.name, "ok"]),
+            malformed: lines.with(&[&log.name, "malformed"]),
+            lost: state.registry.counter(&names::MONITOR_LOG_LOST).with(&[&log.name]),
+            bytes: state.registry.gauge(&names::MONITOR_LOG_BYTES).with(&[&log.name]),
+            log,
+            dir,
+            state,
+            reader: None,
+            folders: Vec::new(),
+            bounded: None,
+        }
     }
 
     /// Reads until told otherwise; gives the counts to the store every `interval`.
     pub(crate) async fn run(mut self, interval: Duration, mut go: watch::Receiver<Go>) {
+        let mut told = Told::new();
         let mut next_sample = tokio::time::Instant::now();
         loop {
             let due = tokio::time::Instant::now() >= next_sample;
             if due {
                 next_sample = tokio::time::Instant::now() + interval;
             }
-            let told = *go.borrow();
-            let ended = told != Go::On;
-            let read = tokio::task::spawn_blocking(move || {
-                let more = self.poll();
+            let state = *go.borrow();
+            let ended = state != Go::On;
+            let work = tokio::task::spawn_blocking(move || {
+                let more = self.look();
                 if due || ended {
-                    self.give(told == Go::Removed);
+                    self.save_and_give(state == Go::Removed);
                 }
                 (self, more)
             });
             let more;
-            (self, more) = match read.await {
-                Ok(read) => read,
+            (self, more) = match work.await {
+                Ok(done) => done,
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             };
             if ended {
                 return;
             }
-            if !more {
-                let _ = tokio::time::timeout(POLL, go.changed()).await;
+            if more {
+                continue;
+            }
+            told.follow(&self.folders);
+            let wait = tokio::time::Instant::now() + if told.works() { LOOK } else { POLL };
+            tokio::select! {
+                // Only whether it ended is asked, above.
+                _ = go.changed() => {}
+                () = tokio::time::sleep_until(wait.min(next_sample)) => {}
+                () = told.changed() => tokio::time::sleep(PAUSE).await,
             }
         }
     }
 
-    /// Reads what there is and saves how far. Tells whether there is more.
-    fn poll(&mut self) -> bool {
-        let (counts, format) = (&mut self.counts, self.log.format);
-        let (mut good, mut bad) = (0, 0);
-        let read = self.tail.poll(|piece| {
-            let entry = match piece {
-                Piece::Line(line) => parse(format, line),
-                Piece::TooLong => None,
-            };
-            match entry {
-                Some(entry) => {
-                    good += 1;
-                    counts.add(entry);
-                }
-                None => bad += 1,
-            }
+    /// Reads what there is. Tells whether there is more.
+    fn look(&mut self) -> bool {
+        let name = self.log.name.clone();
+        let wanted = self.settings();
+        let keeps = self.reader.as_ref().is_some_and(|reader| reader.kept().is_some());
+        if self.reader.is_some() && keeps != wanted.archive.is_some() {
+            self.close();
+        }
+        if self.reader.is_none() && !self.open(&wanted) {
+            return false;
+        }
+        let Some(reader) = &mut self.reader else { return false };
+        let looked = reader.look(sys::clock::monotonic_ms(), sys::clock::now_ms() as i64);
+        self.folders = reader.folders();
+        self.ok.add(looked.read);
+        self.malformed.add(looked.unparsed);
+        self.lost.add(looked.lost);
+        let trouble = looked.trouble.map(|why| format!("`{}` {why}", self.log.path.display())).or_else(|| {
+            (looked.left_out > 0).then(|| {
+                format!(
+                    "`{}` names {} files more than are read; hint: give several logs narrower patterns",
+                    self.log.path.display(),
+                    looked.left_out
+                )
+            })
         });
-        // A file that may not be read is tried again; its lines stay where they are.
-        let mut trouble = lock(&self.state.log_trouble);
-        match &read {
-            Ok(_) => drop(trouble.remove(&self.log.name)),
-            Err(error) => {
-                let what = format!("cannot read `{}`: {error}", self.log.path.display());
-                trouble.insert(self.log.name.clone(), what);
-            }
+        // What may not be read is tried again; its lines stay where they are.
+        let mut troubles = lock(&self.state.log_trouble);
+        match trouble {
+            Some(why) => drop(troubles.insert(name, why)),
+            None => drop(troubles.remove(&name)),
         }
-        drop(trouble);
-        counts.malformed += bad;
-        self.ok.add(good);
-        self.malformed.add(bad);
-        if self.tail.place() != &self.saved.place {
-            let now = Checkpoint { place: self.tail.place().clone(), counts: self.counts.clone() };
-            let written = serde_json::to_vec(&now)
-                .map_err(std::io::Error::other)
-                .and_then(|text| sys::file::write_atomic(&self.file, &text, 0o600));
-            // On a full disk the older pair stays, and is tried again at the next look.
-            if written.is_ok() {
-                self.saved = now;
-            }
-        }
-        read.unwrap_or(false)
+        looked.more
     }
 
-    /// Gives the counts to the store; those of a log that left the revision are over.
-    fn give(&self, over: bool) {
-        let mut samples = self.counts.samples(&self.log.name, sys::clock::now_ms() as i64);
-        if over {
-            samples.iter_mut().for_each(|sample| sample.value = STALE);
-            lock(&self.state.log_trouble).remove(&self.log.name);
+    fn settings(&self) -> Settings {
+        let plan = self.state.plan();
+        Settings {
+            pattern: self.log.path.clone(),
+            spec: spec(&self.log.format),
+            // Our own log began with us; a foreign one may hold years.
+            skip_existing: self.log.format != LogFormat::Bastide,
+            limits: Limits::default(),
+            archive: (plan.site.log_archive.retention.0 > 0).then(|| archive::Settings {
+                // Whole segments are removed, so that there are several in the whole.
+                segment_bytes: (plan.site.log_archive.bytes.0 / 16).min(16 << 20),
+                ..archive::Settings::default()
+            }),
         }
-        self.state.sink.append(&samples);
+    }
+
+    fn open(&mut self, settings: &Settings) -> bool {
+        match Reader::open(settings, &self.dir, sys::random::u64()) {
+            Ok((reader, damage)) => {
+                let name = &self.log.name;
+                lock(&self.state.trouble).extend(damage.into_iter().map(|what| format!("log `{name}`: {what}")));
+                if let Some(kept) = reader.kept() {
+                    lock(&self.state.archives).insert(name.clone(), kept);
+                }
+                self.reader = Some(reader);
+                true
+            }
+            Err(error) => {
+                let what = format!("log `{}`: {error}", self.log.name);
+                lock(&self.state.log_trouble).insert(self.log.name.clone(), what);
+                false
+            }
+        }
+    }
+
+    /// Saves, and forgets the reader: it is opened anew at the next look.
+    fn close(&mut self) {
+        if let Some(mut reader) = self.reader.take() {
+            self.lost.add(reader.save().0);
+        }
+        lock(&self.state.archives).remove(&self.log.name);
+    }
+
+    /// Saves how far was read; then gives the counts to the store. Those of a log that
+    /// left the revision are over.
+    fn save_and_give(&mut self, over: bool) {
+        let Some(reader) = &mut self.reader else { return };
+        let (lost, saved) = reader.save();
+        self.lost.add(lost);
+        if let Err(error) = saved {
+            let what = format!("`{}` is read, but how far cannot be saved: {error}", self.log.path.display());
+            lock(&self.state.log_trouble).insert(self.log.name.clone(), what);
+        }
+        self.giver.give(reader.counts(), sys::clock::now_ms() as i64, over);
+        if let Some(kept) = reader.kept() {
+            self.bytes.set(kept.bytes() as f64);
+        }
+        if over {
+            lock(&self.state.log_trouble).remove(&self.log.name);
+            lock(&self.state.archives).remove(&self.log.name);
+        }
+        if self.bounded.is_none_or(|last| last.elapsed() >= BOUND) {
+            self.bounded = Some(Instant::now());
+            bound(&self.state);
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Removes lines that are too old or too many, of all logs together.
+fn bound(state: &State) {
+    let archives = lock(&state.archives);
+    let all: Vec<Kept> = archives.values().cloned().collect();
+    let limits = state.plan().site.log_archive.clone();
+    let since_ms = (sys::clock::now_ms() as i64).saturating_sub_unsigned(limits.retention.0);
+    let removed = archive::bound(&all, since_ms, limits.bytes.0);
+    drop(archives);
+    let mut trouble = lock(&state.trouble);
+    trouble.retain(|text| !text.starts_with(BOUND_FAILED));
+    if let Err(error) = removed {
+        trouble.push(format!("{BOUND_FAILED}{error}"));
+    }
+}
 
-    #[test]
-    fn counts_become_samples() {
-        let mut counts = Counts::default();
-        counts.add(Entry { code: 200, sent_bytes: 5, duration_s: Some(0.002) });
-        counts.add(Entry { code: 200, sent_bytes: 6, duration_s: Some(60.0) });
-        counts.add(Entry { code: 503, sent_bytes: 0, duration_s: None });
-        let text: Vec<String> =
-            counts.samples("edge", 7).iter().map(|p| format!("{} {}", p.labels, p.value)).collect();
-        let own = r#"instance="edge", job="logs""#;
-        for expected in [
-            format!(r#"bastide_log_requests_total{{code="200", {own}, log="edge"}} 2"#),
-            format!(r#"bastide_log_requests_total{{code="503", {own}, log="edge"}} 1"#),
-            format!(r#"bastide_log_sent_bytes_total{{{own}, log="edge"}} 11"#),
-            format!(r#"bastide_log_request_duration_seconds_bucket{{{own}, le="0.001", log="edge"}} 0"#),
-            format!(r#"bastide_log_request_duration_seconds_bucket{{{own}, le="0.0025", log="edge"}} 1"#),
-            format!(r#"bastide_log_request_duration_seconds_bucket{{{own}, le="+Inf", log="edge"}} 2"#),
-            format!(r#"bastide_log_request_duration_seconds_sum{{{own}, log="edge"}} 60.002"#),
-            format!(r#"bastide_log_request_duration_seconds_count{{{own}, log="edge"}} 2"#),
-        ] {
-            assert!(text.contains(&expected), "{expected} not in {text:#?}");
-        }
-        let read: Counts = serde_json::from_str(&serde_json::to_string(&counts).unwrap()).unwrap();
-        assert_eq!(read, counts);
+/// How trouble in [`bound`] begins, so that it goes when the next call succeeds.
+const BOUND_FAILED: &str = "old log lines cannot be removed: ";
+
+/// What inotify tells, where it works.
+struct Told {
+    watch: Option<(Watch, AsyncFd<OwnedFd>)>,
+    whole: bool,
+}
+
+impl Told {
+    fn new() -> Self {
+        let watch = Watch::new().and_then(|watch| {
+            let fd = watch.as_fd().try_clone_to_owned()?;
+            // Its deprecation is about types whose descriptor may change; an `OwnedFd`'s cannot.
+            #[expect(deprecated)]
+            let ready = AsyncFd::with_interest(fd, Interest::READABLE)?;
+            Ok((watch, ready))
+        });
+        Self { watch: watch.ok(), whole: false }
+    }
+
+    fn follow(&mut self, folders: &[PathBuf]) {
+        let Some((watch, _)) = &mut self.watch else { return };
+        self.whole = watch.follow(folders).is_ok();
+    }
+
+    /// Whether all folders are watched.
+    fn works(&self) -> bool {
+        self.watch.is_some() && self.whole
+    }
+
+    /// When something changed; never, where inotify does not work.
+    async fn changed(&self) {
+        let Some((watch, ready)) = &self.watch else { return std::future::pending().await };
+        let Ok(mut ready) = ready.readable().await else { return std::future::pending().await };
+        // An error here comes again at the next look, which is made anyway.
+        let _ = watch.drain();
+        ready.clear_ready();
     }
 }
