@@ -17,6 +17,7 @@ pub mod agent;
 mod api;
 mod exposition;
 mod fetch;
+mod growth;
 mod host;
 mod life_of_a_sample;
 mod logs;
