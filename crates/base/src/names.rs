@@ -114,8 +114,19 @@ metrics! {
 
     // Monitor.
     MONITOR_SAMPLES = Counter "bastide_monitor_samples_total" ["result"] "Samples by what became of them: stored, duplicate, out_of_order, refused, failed (the disk)";
+    MONITOR_SCRAPES = Counter "bastide_monitor_scrapes_total" ["pool", "result"] "Scrapes: ok, unreachable (no answer, or not 200), refused (the body, or its limits)";
+    MONITOR_TARGETS = Gauge "bastide_monitor_targets" ["pool", "state"] "Discovered targets: active, dropped (by relabelling), wrong (they cannot be one)";
+    MONITOR_DISCOVERY_FAILURES = Counter "bastide_monitor_discovery_failures_total" ["pool"] "Service discovery that failed; the targets found before go on";
     MONITOR_SERIES = Gauge "bastide_monitor_series" [] "Series in the head";
     MONITOR_STORE_BYTES = Gauge "bastide_monitor_store_bytes" [] "Bytes the store has on disk";
+    MONITOR_PUSHED = Counter "bastide_monitor_pushed_total" ["protocol", "result"] "Samples pushed, by protocol and what became of them: stored, duplicate, out_of_order, refused";
+    MONITOR_PUSH_REQUESTS = Counter "bastide_monitor_push_requests_total" ["protocol", "code"] "Push requests answered, by protocol and status code";
+    MONITOR_SENT = Counter "bastide_monitor_sent_total" ["remote", "result"] "Samples on their way to a remote: sent, refused (by the far end, for good), dropped (the queue was full or the disk failed), kept_back (by the selectors)";
+    MONITOR_SENT_REQUESTS = Counter "bastide_monitor_sent_requests_total" ["remote", "result"] "Requests to a remote: taken, refused, later (to be tried again)";
+    MONITOR_SENT_NEWEST = Gauge "bastide_monitor_sent_newest_timestamp_seconds" ["remote"] "Time of the newest sample that a remote was sent, in Unix seconds";
+    MONITOR_SENT_WAITING = Gauge "bastide_monitor_sent_waiting" ["remote"] "Samples that wait to be sent to a remote";
+    MONITOR_SENT_QUEUE_BYTES = Gauge "bastide_monitor_sent_queue_bytes" ["remote"] "Bytes on disk of what waits to be sent to a remote";
+    MONITOR_SENT_SHARDS = Gauge "bastide_monitor_sent_shards" ["remote"] "Requests at once to a remote";
     MONITOR_QUERIES = Counter "bastide_monitor_queries_total" ["endpoint", "result"] "Queries answered";
     MONITOR_QUERY_DURATION = Histogram "bastide_monitor_query_duration_seconds" ["endpoint"] "Time spent answering a query";
     MONITOR_RULE_FAILURES = Counter "bastide_monitor_rule_failures_total" ["rule"] "Rule evaluations that failed";

@@ -58,6 +58,14 @@ impl Store {
         Err(refusal)
     }
 
+    /// The labels of series, in the order asked for; `None` where the store
+    /// forgot one.
+    pub fn labels_of(&self, series: impl IntoIterator<Item = SeriesRef>) -> Vec<Option<Labels>> {
+        let state = self.state();
+        let all = series.into_iter().map(|series| state.head.get(series));
+        all.map(|series| series.map(|series| series.labels.clone())).collect()
+    }
+
     fn check_labels(&self, labels: &Labels) -> Result<(), Refusal> {
         let limits = &self.settings;
         if labels.is_empty() {
