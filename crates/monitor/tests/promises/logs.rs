@@ -64,3 +64,40 @@ fn each_request_counts_once_across_rotation_truncation_and_restart() {
     );
     monitor.stop();
 }
+
+#[test]
+fn kept_lines_are_found_by_what_is_asked_and_over_a_restart() {
+    let home = Home::new();
+    let path = home.state().join("log/access.jsonl");
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let mut site = site();
+    site.logs = vec![Log { name: "edge".into(), path: path.clone(), format: LogFormat::Bastide }];
+    let monitor = home.monitor(site.clone());
+    write(&path, 0, 1_000);
+    std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"<script>\x1b[2J\n").unwrap();
+    let found = |monitor: &crate::common::Running, parameters: &str| {
+        monitor.json(&format!("/api/bastide/v1/logs?{parameters}"))["data"].clone()
+    };
+    let count = |data: &serde_json::Value| data["lines"].as_array().map_or(0, Vec::len);
+    until("the lines are kept", || (count(&found(&monitor, "limit=5000")) == 1_001).then_some(()));
+    monitor.stop();
+    let monitor = home.monitor(site);
+    let data = found(&monitor, "limit=5000");
+    assert_eq!((count(&data), &data["complete"]), (1_001, &serde_json::json!(true)));
+    assert_eq!(data["lines"][0]["line"], "<script>\u{1b}[2J", "the newest first, those that are none too");
+    assert_eq!(data["lines"][0]["status"], serde_json::Value::Null);
+    assert_eq!(count(&found(&monitor, "status=5xx&limit=5000")), 100);
+    assert_eq!(count(&found(&monitor, "query=%22at_ms%22%3A77%2C")), 1);
+    assert_eq!(count(&found(&monitor, "regex=at_ms%22%3A7%5B0-9%5D%2C")), 10);
+    assert_eq!(count(&found(&monitor, "min_seconds=1")), 0);
+    let page = found(&monitor, "limit=400&status=200");
+    assert_eq!((count(&page), &page["complete"]), (400, &serde_json::json!(false)));
+    let next = crate::common::encode(&page["next"].to_string());
+    assert_eq!(count(&found(&monitor, &format!("limit=5000&status=200&from={next}"))), 500);
+    for wrong in ["regex=%28", "limit=0", "status=x", "log=none"] {
+        let (status, _, body) = monitor.get(&format!("/api/bastide/v1/logs?{wrong}"));
+        assert!(status == 400 || status == 404, "{wrong}: {status}");
+        assert!(String::from_utf8_lossy(&body).contains("\"status\":\"error\""), "{wrong}");
+    }
+    monitor.stop();
+}
