@@ -7,6 +7,13 @@ use std::fmt::Write as _;
 
 /// A text in quotes.
 pub(crate) fn text(out: &mut String, text: &str) {
+    // Nearly all names and values stand as they are.
+    if !text.bytes().any(|b| b < 0x20 || b == b'"' || b == b'\\') {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+        return;
+    }
     // Writing a `str` as JSON cannot fail.
     out.push_str(&serde_json::to_string(text).unwrap_or_default());
 }
@@ -75,7 +82,13 @@ fn plain_time(out: &mut String, at_ms: i64) {
 fn number(out: &mut String, value: f64) {
     let size = value.abs();
     let far = size != 0.0 && size.is_finite() && !(1e-6..1e21).contains(&size);
-    out.push_str(&if far { exponent(value) } else { format_value(value) });
+    if far {
+        out.push_str(&exponent(value));
+    } else if value.is_finite() {
+        let _ = write!(out, "{value}");
+    } else {
+        out.push_str(&format_value(value));
+    }
 }
 
 fn quoted_number(out: &mut String, value: f64) {

@@ -87,7 +87,8 @@ pub(crate) async fn answer(state: &Arc<State>, endpoint: &str, asked: &Asked<'_>
     let label = endpoint.strip_prefix("label/").and_then(|rest| rest.strip_suffix("/values"));
     let name = match endpoint {
         "query" | "query_range" | "query_exemplars" | "series" | "labels" | "metadata" | "targets"
-        | "rules" | "alerts" | "alertmanagers" | "format_query" | "parse_query" | "notifications" => endpoint,
+        | "rules" | "alerts" | "alertmanagers" | "format_query" | "parse_query" | "notifications"
+        | "scrape_pools" => endpoint,
         "targets/metadata" => "targets_metadata",
         _ if label.is_some() => "label_values",
         _ => "status",
@@ -103,6 +104,7 @@ pub(crate) async fn answer(state: &Arc<State>, endpoint: &str, asked: &Asked<'_>
         "labels" => find::labels(state, params).await,
         "metadata" => targets::metadata(state, params),
         "targets" => targets::targets(state, params),
+        "scrape_pools" => Ok(targets::scrape_pools(state)),
         "targets/metadata" => targets::targets_metadata(state, params),
         "rules" => rules::rules(state, params),
         "alerts" => Ok(rules::alerts(state)),

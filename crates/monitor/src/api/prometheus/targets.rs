@@ -93,6 +93,12 @@ pub(super) fn targets(state: &State, params: &Params) -> Result<String, Failure>
     Ok(success(&json!({ "activeTargets": list, "droppedTargets": [], "droppedTargetCounts": {} })))
 }
 
+/// `/api/v1/scrape_pools`: the jobs that have targets.
+pub(super) fn scrape_pools(state: &State) -> String {
+    let jobs: BTreeSet<String> = lock(&state.targets).values().map(|s| s.target.job.clone()).collect();
+    success(&json!({ "scrapePools": jobs }))
+}
+
 /// `/api/v1/targets/metadata`: what each target says of its metrics.
 pub(super) fn targets_metadata(state: &State, params: &Params) -> Result<String, Failure> {
     let limit = limit_param(params, "limit")?;
