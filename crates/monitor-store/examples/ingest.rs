@@ -107,7 +107,12 @@ fn main() {
     }
     let total = (count * samples) as f64;
     let used = cpu() - began - generating;
-    print(&format!("ingested {total:.0}: {:.3} us CPU a sample, {:.0} MB, {:?}", used / total * 1e6, rss_mb(), store.stats()));
+    print(&format!(
+        "ingested {total:.0}: {:.3} us CPU a sample, {:.0} MB, {:?}",
+        used / total * 1e6,
+        rss_mb(),
+        store.stats()
+    ));
     let before = cpu();
     store.compact(START_MS + samples as i64 * STEP_MS).expect("compacts");
     let stats = store.stats();
@@ -120,7 +125,14 @@ fn main() {
     ));
     let end_ms = START_MS + samples as i64 * STEP_MS;
     for (name, matchers) in [
-        ("one series", vec![Matcher::equal("__name__", "node_metric_3_total"), Matcher::equal("mode", "idle"), Matcher::equal("instance", "10.0.0.7:9100")]),
+        (
+            "one series",
+            vec![
+                Matcher::equal("__name__", "node_metric_3_total"),
+                Matcher::equal("mode", "idle"),
+                Matcher::equal("instance", "10.0.0.7:9100"),
+            ],
+        ),
         ("one metric", vec![Matcher::equal("__name__", "node_metric_3_total")]),
         ("all", vec![Matcher::equal("job", "bench")]),
     ] {
@@ -136,13 +148,24 @@ fn main() {
                 }
             }
             let took = before.elapsed().as_secs_f64() / f64::from(rounds);
-            print(&format!("{name}, {range}: {} series, {} points, {:.3} ms", series / rounds as usize, points / rounds as usize, took * 1e3));
+            print(&format!(
+                "{name}, {range}: {} series, {} points, {:.3} ms",
+                series / rounds as usize,
+                points / rounds as usize,
+                took * 1e3
+            ));
         }
     }
     drop(store);
     let (before, clock) = (cpu(), Instant::now());
     let (_store, opened) = Store::open(&dir, settings, end_ms).expect("opens again");
-    print(&format!("opened again: {:.2} s, {:.2} s CPU, {} series, {:.0} MB", clock.elapsed().as_secs_f64(), cpu() - before, opened.series, rss_mb()));
+    print(&format!(
+        "opened again: {:.2} s, {:.2} s CPU, {} series, {:.0} MB",
+        clock.elapsed().as_secs_f64(),
+        cpu() - before,
+        opened.series,
+        rss_mb()
+    ));
 }
 
 #[allow(clippy::print_stdout)] // An example's output is its purpose.

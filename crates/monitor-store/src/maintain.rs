@@ -21,12 +21,16 @@ impl Store {
         }
         self.rank_new();
         let tidied = if upkeep.untidy { self.tidy(&mut upkeep) } else { Ok(()) };
+        // Deleting comes before writing: it makes room.
+        let expired = self.expire(&mut upkeep, now_ms).map(|count| report.blocks_expired = count);
         let flushed = if self.flush_due(&upkeep, now_ms) {
-            self.flush(&mut upkeep, now_ms).map(|count| report.blocks_cut += count)
+            self.flush(&mut upkeep, now_ms).map(|count| report.blocks_cut = count)
         } else {
             Ok(())
         };
-        synced.and(tidied).and(flushed)?;
+        let merged = self.merge(&mut upkeep, now_ms, false).map(|count| report.blocks_merged = count);
+        let rolled = self.roll_up(&mut upkeep, now_ms).map(|count| report.blocks_rolled = count);
+        synced.and(tidied).and(expired).and(flushed).and(merged).and(rolled)?;
         report.damage = std::mem::take(&mut *locked(&self.damage));
         Ok(report)
     }
@@ -35,6 +39,7 @@ impl Store {
     pub fn compact(&self, now_ms: i64) -> Result<(), Error> {
         let mut upkeep = locked(&self.upkeep);
         self.flush(&mut upkeep, now_ms)?;
+        self.merge(&mut upkeep, now_ms, true)?;
         Ok(())
     }
 }

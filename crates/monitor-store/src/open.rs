@@ -7,7 +7,7 @@ use crate::exemplars::Held;
 use crate::head::{Applied, Last};
 use crate::headfile::{self, Restore};
 use crate::log::{self, Log, OldFile, numbered};
-use crate::manifest::{self, Found, Listed, Manifest};
+use crate::manifest::{self, Found, Listed, Manifest, Tombstone};
 use crate::record::{self, LoggedFloat};
 use crate::report::io_error;
 use crate::store::{State, Store, locked};
@@ -369,10 +369,16 @@ impl Replay<'_> {
 
 impl Restore for Replay<'_> {
     fn series(&mut self, slot: u32, labels: Labels, last: Last) {
+        let tombstones = self.store.state().tombstones.clone();
         if self.define(slot, labels).is_ok()
             && let Some(series) = self.store.state_mut().head.slot_mut(slot)
         {
-            series.last = last;
+            // What is deleted may come again, and is no duplicate then.
+            let deleted =
+                |t: &Tombstone| (t.start_ms..=t.end_ms).contains(&last.at_ms) && t.covers(&series.labels);
+            if !tombstones.iter().any(deleted) {
+                series.last = last;
+            }
         }
     }
 

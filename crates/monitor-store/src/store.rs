@@ -33,7 +33,7 @@ pub struct Store {
     state: RwLock<State>,
     pub(crate) counters: Counters,
     pub(crate) damage: Mutex<Vec<Damage>>,
-    pub(crate) lock: sys::file::Lock,
+    pub(crate) _lock: sys::file::Lock,
 }
 
 /// What upkeep remembers between its steps.
@@ -145,7 +145,7 @@ impl Store {
             state: RwLock::new(state),
             counters: Counters::default(),
             damage: Mutex::default(),
-            lock,
+            _lock: lock,
         }
     }
 
@@ -243,6 +243,28 @@ impl Store {
         }
     }
 
+    /// What the store consists of.
+    pub(crate) fn manifest(
+        &self,
+        upkeep: &Upkeep,
+        blocks: &[Arc<Block>],
+        tombstones: &[Tombstone],
+    ) -> Manifest {
+        let listed = |b: &Arc<Block>| Listed {
+            number: b.about.number,
+            resolution_ms: b.about.resolution_ms,
+            start_ms: b.about.start_ms,
+            end_ms: b.about.end_ms,
+        };
+        Manifest {
+            next_block: upkeep.next_block,
+            log: upkeep.log,
+            max_ms: self.state().head.max_ms,
+            blocks: blocks.iter().map(listed).collect(),
+            tombstones: tombstones.to_vec(),
+        }
+    }
+
     /// Writes down what the store consists of now.
     pub(crate) fn write_manifest(
         &self,
@@ -250,20 +272,7 @@ impl Store {
         blocks: &[Arc<Block>],
         tombstones: &[Tombstone],
     ) -> Result<(), Error> {
-        let listed = |b: &Arc<Block>| Listed {
-            number: b.about.number,
-            resolution_ms: b.about.resolution_ms,
-            start_ms: b.about.start_ms,
-            end_ms: b.about.end_ms,
-        };
-        let manifest = Manifest {
-            next_block: upkeep.next_block,
-            log: upkeep.log,
-            max_ms: self.state().head.max_ms,
-            blocks: blocks.iter().map(listed).collect(),
-            tombstones: tombstones.to_vec(),
-        };
-        manifest.write(&self.disk, &self.dir)
+        self.manifest(upkeep, blocks, tombstones).write(&self.disk, &self.dir)
     }
 
     /// Takes a damaged block out of the store and keeps its file under another

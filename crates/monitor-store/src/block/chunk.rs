@@ -173,15 +173,16 @@ impl Opener {
         Ok(())
     }
 
-    /// Appends a rollup's chunk with all its columns; a chunk of histograms is left out.
+    /// Appends a rollup's chunk with all its columns, or its histograms.
     pub(super) fn append_rolled(
         &mut self,
         parts: Parts<'_>,
         times: &[i64],
         into: &mut Rolled,
+        last: &mut Samples,
     ) -> Result<(), Malformed> {
         if parts.low.first() != Some(&ROLLUP) {
-            return Ok(());
+            return self.append(parts, times, last);
         }
         for column in 0..COLUMNS {
             if let Opened::Values { values, .. } = self.open(parts, times.len(), column)? {

@@ -266,16 +266,17 @@ impl BlockReader {
         read.map_err(|Malformed| "a chunk cannot be understood".into())
     }
 
-    /// Appends a rollup's chunk with all columns.
+    /// Appends a rollup's chunk with all columns, or its histograms.
     pub(crate) fn append_rolled(
         &mut self,
         tables: &Tables,
         place: ChunkPlace,
         into: &mut Rolled,
+        last: &mut Samples,
     ) -> Result<(), String> {
         self.load(tables, place)?;
         let mut opener = std::mem::take(&mut self.opener);
-        let read = opener.append_rolled(self.parts(place.chunk)?, &self.times, into);
+        let read = opener.append_rolled(self.parts(place.chunk)?, &self.times, into, last);
         self.opener = opener;
         read.map_err(|Malformed| "a chunk cannot be understood".into())
     }

@@ -64,11 +64,6 @@ impl Tables {
         self.map.get(self.places[table].clone()).unwrap_or_default()
     }
 
-    /// About how many bytes they have.
-    pub(crate) fn bytes(&self) -> usize {
-        self.map.len()
-    }
-
     fn symbol(&self, number: u32) -> &str {
         let ends = self.table(SYMBOL_ENDS);
         let number = number as usize;

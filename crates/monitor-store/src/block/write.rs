@@ -287,11 +287,6 @@ impl BlockWriter {
         Ok(())
     }
 
-    /// Series added so far.
-    pub(crate) fn series(&self) -> u32 {
-        self.labels.series
-    }
-
     /// Finishes the block; `None` where it got no samples.
     pub(crate) fn finish(mut self) -> Result<Option<PathBuf>, Error> {
         if self.labels.series == 0 {

@@ -105,16 +105,6 @@ impl Floats {
         self.count
     }
 
-    /// Bytes of memory that the numbers take.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes.capacity() + self.marks.capacity() * size_of::<Mark>()
-    }
-
-    /// The first and last time, where there is one.
-    pub(crate) fn range_ms(&self) -> Option<(i64, i64)> {
-        (self.count > 0).then_some((self.first_ms, self.last_ms))
-    }
-
     pub(crate) fn overlaps(&self, start_ms: i64, end_ms: i64) -> bool {
         self.count > 0 && self.last_ms >= start_ms && self.first_ms <= end_ms
     }

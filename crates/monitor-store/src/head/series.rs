@@ -273,13 +273,6 @@ impl Series {
         self.frozen = None;
     }
 
-    /// Bytes and samples in the head.
-    pub(crate) fn weight(&self) -> (usize, u64) {
-        self.contents().fold((0, 0), |(bytes, samples), (floats, _)| {
-            (bytes + floats.bytes(), samples + u64::from(floats.len()))
-        })
-    }
-
     /// Whether it may have samples in a time range.
     pub(crate) fn overlaps(&self, start_ms: i64, end_ms: i64) -> bool {
         let within = |at_ms: i64| at_ms >= start_ms && at_ms <= end_ms;
