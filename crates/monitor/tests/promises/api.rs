@@ -191,6 +191,54 @@ fn promtool_is_content() {
     monitor.stop();
 }
 
+/// Debian's Prometheus, where there is one, scrapes our federation.
+#[test]
+fn prometheus_scrapes_what_we_federate() {
+    let (home, fake) = (Home::new(), Fake::new(BODY));
+    let monitor = scraped(&home, &fake, |site| site.external_labels = vec![("site".into(), "shop".into())]);
+    // Whatever port is free now.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let config = home.dir.path().join("prometheus.yml");
+    let scrape = format!(
+        "scrape_configs:\n- job_name: federate\n  scrape_interval: 1s\n  scrape_timeout: 1s\n  honor_labels: true\n  metrics_path: /federate\n  params: {{'match[]': ['{{job=\"app\"}}']}}\n  static_configs:\n  - targets: ['{}']\n",
+        monitor.address
+    );
+    std::fs::write(&config, scrape).unwrap();
+    let started = Command::new("prometheus")
+        .arg(format!("--config.file={}", config.display()))
+        .arg(format!("--storage.tsdb.path={}", home.dir.path().join("tsdb").display()))
+        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn();
+    let Ok(mut prometheus) = started else {
+        eprintln!("skipped: no prometheus on this machine");
+        monitor.stop();
+        return;
+    };
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    let query = format!("/api/v1/query?query={}", encode("hits_total{code=\"200\"}"));
+    let found = std::panic::catch_unwind(|| {
+        until("it has our series", || {
+            TcpStream::connect(address).ok()?;
+            let (_, _, body) = crate::common::get(address, &query);
+            let answer: Value = serde_json::from_slice(&body).ok()?;
+            answer["data"]["result"].get(0).cloned()
+        })
+    });
+    let _ = prometheus.kill();
+    let _ = prometheus.wait();
+    let found = found.unwrap();
+    assert_eq!(
+        found["metric"],
+        serde_json::json!({
+            "__name__": "hits_total", "code": "200", "instance": "app/1", "job": "app", "site": "shop",
+        })
+    );
+    assert_eq!(found["value"][1], "41");
+    monitor.stop();
+}
+
 #[test]
 fn the_admin_api_works_where_it_is_allowed() {
     let (home, fake) = (Home::new(), Fake::new(BODY));
