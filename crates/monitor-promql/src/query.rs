@@ -165,7 +165,7 @@ impl Query {
                 evaluator.finish(columns)?
             }
         };
-        let mut series: Vec<Series> = columns.iter().map(|column| series_of(column, steps)).collect();
+        let mut series: Vec<Series> = columns.into_iter().map(|column| series_of(&column, steps)).collect();
         series.retain(|series| !(series.points.is_empty() && series.histograms.is_empty()));
         series.sort_by(|a, b| a.labels.cmp(&b.labels));
         Ok(self.outcome(evaluator, Answer::Matrix(series)))

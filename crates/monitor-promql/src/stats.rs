@@ -90,7 +90,7 @@ pub(crate) fn nan_first(a: &f64, b: &f64) -> std::cmp::Ordering {
     a.partial_cmp(b).unwrap_or_else(|| b.is_nan().cmp(&a.is_nan()))
 }
 
-/// The φ-quantile of values, interpolated; the values are sorted by it.
+/// The φ-quantile of values, interpolated; it changes their order.
 pub(crate) fn quantile(q: f64, values: &mut [f64]) -> f64 {
     if values.is_empty() || q.is_nan() {
         return f64::NAN;
@@ -101,13 +101,13 @@ pub(crate) fn quantile(q: f64, values: &mut [f64]) -> f64 {
     if q > 1.0 {
         return f64::INFINITY;
     }
-    values.sort_by(nan_first);
-    let last = (values.len() - 1) as f64;
-    let rank = q * last;
+    let rank = q * (values.len() - 1) as f64;
     let lower = rank.floor().max(0.0);
-    let upper = (lower + 1.0).min(last);
     let weight = rank - rank.floor();
-    values[lower as usize] * (1.0 - weight) + values[upper as usize] * weight
+    let (_, lower, above) = values.select_nth_unstable_by(lower as usize, nan_first);
+    let lower = *lower;
+    let upper = above.iter().copied().min_by(nan_first).unwrap_or(lower);
+    lower * (1.0 - weight) + upper * weight
 }
 
 /// Mean and sum of squared distances from it (Welford, with Kahan's summation).

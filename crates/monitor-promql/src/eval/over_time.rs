@@ -19,11 +19,11 @@ impl Evaluator<'_> {
         window: &Window<'_>,
     ) -> Result<Option<Made>, Error> {
         use RangeFunction as R;
-        let counter = |per_second| Kind { counter: true, per_second };
+        if let Some(kind) = function.extrapolates() {
+            return Ok(self.extrapolated(window, kind));
+        }
         Ok(match function {
-            R::Rate => self.extrapolated(window, counter(true)),
-            R::Increase => self.extrapolated(window, counter(false)),
-            R::Delta => self.extrapolated(window, Kind { counter: false, per_second: false }),
+            R::Rate | R::Increase | R::Delta => None,
             R::Irate => self.last_two(window, true),
             R::Idelta => self.last_two(window, false),
             R::Sum | R::Avg => self.sum_or_mean(function, window),
@@ -67,8 +67,8 @@ impl Evaluator<'_> {
             R::Quantile => quantile(window.args[0], &mut values()),
             R::Stdvar => variance(points),
             R::Stddev => variance(points).sqrt(),
-            R::Max => extreme(points, |new, old| new > old).value,
-            R::Min => extreme(points, |new, old| new < old).value,
+            R::Max => extreme_value(points, f64::NEG_INFINITY, |new, old| if new > old { new } else { old }),
+            R::Min => extreme_value(points, f64::INFINITY, |new, old| if new < old { new } else { old }),
             R::TsOfMax => seconds(extreme(points, |new, old| new >= old).at_ms),
             _ => seconds(extreme(points, |new, old| new <= old).at_ms),
         }))
@@ -103,11 +103,7 @@ impl Evaluator<'_> {
     fn sum_or_mean(&mut self, function: RangeFunction, window: &Window<'_>) -> Option<Made> {
         let mean = function == RangeFunction::Avg;
         match (window.floats, window.histograms) {
-            (floats, []) if mean => {
-                let mut mean = Mean::default();
-                floats.iter().for_each(|p| mean.add(p.value));
-                Some(Made::Float(mean.value()))
-            }
+            (floats, []) if mean => Some(Made::Float(mean_of(floats))),
             (floats, []) => {
                 let mut sum = Kahan::default();
                 floats.iter().for_each(|p| sum.add(p.value));
@@ -221,6 +217,31 @@ fn count_pairs(window: &Window<'_>, counts: impl Fn(Either<'_>, Either<'_>) -> b
     Some(samples.windows(2).filter(|pair| counts(pair[0], pair[1])).count() as f64)
 }
 
+impl RangeFunction {
+    /// What it is in the family of `rate`.
+    pub(super) fn extrapolates(self) -> Option<Kind> {
+        match self {
+            Self::Rate => Some(Kind { counter: true, per_second: true }),
+            Self::Increase => Some(Kind { counter: true, per_second: false }),
+            Self::Delta => Some(Kind { counter: false, per_second: false }),
+            _ => None,
+        }
+    }
+}
+
+/// [`Mean`] of all, quicker where the sum does not overflow.
+fn mean_of(points: &[Point]) -> f64 {
+    let mut sum = Kahan::default();
+    points.iter().for_each(|p| sum.add(p.value));
+    if sum.sum.is_finite() {
+        let count = points.len() as f64;
+        return sum.sum / count + sum.lost / count;
+    }
+    let mut mean = Mean::default();
+    points.iter().for_each(|p| mean.add(p.value));
+    mean.value()
+}
+
 /// The first or last sample of a window; `float_wins` by the times of both.
 fn one_end(
     float: Option<&Point>,
@@ -262,6 +283,21 @@ fn extreme(points: &[Point], before: impl Fn(f64, f64) -> bool) -> Point {
         }
     }
     found
+}
+
+/// The value of [`extreme`]; four at a time, as each waits for the one before.
+fn extreme_value(points: &[Point], first: f64, pick: impl Fn(f64, f64) -> f64) -> f64 {
+    let mut found = [first; 4];
+    let mut chunks = points.chunks_exact(4);
+    for chunk in &mut chunks {
+        for (found, point) in found.iter_mut().zip(chunk) {
+            *found = pick(point.value, *found);
+        }
+    }
+    let rest = chunks.remainder().iter().map(|p| p.value);
+    let value = rest.chain(found).fold(first, |old, new| pick(new, old));
+    let nothing = value == first && points.iter().all(|p| p.value.is_nan());
+    if nothing { f64::NAN } else { value }
 }
 
 /// The median of the distances from the median; NaN where a value is.

@@ -1,7 +1,8 @@
 //! Functions over ranges: each series' samples, window after window.
 
+use super::rate::{Kind as Extrapolation, extrapolated_plainly};
 use super::selector::{advance, advance_by, tell_resets};
-use super::window::{Marks, Window, begins_anew};
+use super::window::{Marks, Span, Window, begins_anew};
 use super::{Collision, Evaluator, Sink, one_column};
 use crate::column::{ABSENT, At, Column, Steps, present};
 use crate::functions::RangeFunction;
@@ -116,11 +117,18 @@ impl<'a> Evaluator<'a> {
         let lookback = self.options.lookback_ms;
         let back = if anchored || smoothed { lookback } else { 0 };
         let ahead = if smoothed { lookback } else { 0 };
-        scratch.mark(call.function, data);
+        scratch.marks.clear();
+        let marks = matches!(
+            call.function,
+            RangeFunction::Rate | RangeFunction::Increase | RangeFunction::Resets | RangeFunction::Changes
+        );
+        let plain = histograms.is_empty() && data.starts.is_empty() && !anchored && !smoothed;
+        if let Some(kind) = call.function.extrapolates().filter(|_| plain) {
+            return self.plain_rates(call, kind, points, steps, &mut scratch.marks, &mut column.values);
+        }
         scratch.args.resize(call.args.len(), 0.0);
         let name = data.labels.name().unwrap_or_default();
         let (mut low, mut high, mut h_low, mut h_high) = (0, 0, 0, 0);
-        let (mut mark_low, mut mark_high) = (0, 0);
         let (mut visited, mut any) = (0, false);
         for (step, at_ms) in steps.times().enumerate() {
             let end_ms = call.range.time.apply(at_ms);
@@ -134,13 +142,10 @@ impl<'a> Evaluator<'a> {
             if low == high && h_low == h_high {
                 continue;
             }
-            while scratch.marks.get(mark_low).is_some_and(|mark| *mark as usize <= low) {
-                mark_low += 1;
-            }
-            mark_high = mark_high.max(mark_low);
-            while scratch.marks.get(mark_high).is_some_and(|mark| (*mark as usize) < high) {
-                mark_high += 1;
-            }
+            let places = match marks {
+                true => scratch.marks.of_window(low, high, |at| marked(call.function, data, at)),
+                false => &[],
+            };
             for (value, arg) in scratch.args.iter_mut().zip(&call.args) {
                 *value = arg[step];
             }
@@ -155,7 +160,7 @@ impl<'a> Evaluator<'a> {
                 histograms: &histograms[h_low..h_high],
                 float_starts: data.starts.get(low..high).unwrap_or_default(),
                 histogram_starts: data.histogram_starts.get(h_low..h_high).unwrap_or_default(),
-                marks: Marks { places: &scratch.marks[mark_low..mark_high], low },
+                marks: Marks { places, low },
                 start_ms,
                 end_ms,
                 at_ms,
@@ -169,6 +174,41 @@ impl<'a> Evaluator<'a> {
             if let Some(made) = self.over_time(call.function, &window)? {
                 any = true;
                 column.set(step, made);
+            }
+        }
+        Ok(any)
+    }
+
+    /// [`windows`](Self::windows) of what most queries are about.
+    fn plain_rates(
+        &mut self,
+        call: &RangeCall<'_, '_>,
+        kind: Extrapolation,
+        points: &[Point],
+        steps: Steps,
+        marks: &mut Marked,
+        values: &mut [f64],
+    ) -> Result<bool, Error> {
+        let (mut low, mut high) = (0, 0);
+        let (mut visited, mut any) = (0, false);
+        for (value, at_ms) in values.iter_mut().zip(steps.times()) {
+            let end_ms = call.range.time.apply(at_ms);
+            let span = Span { start_ms: end_ms - call.range.range_ms, end_ms };
+            low = advance(points, low, span.start_ms);
+            high = advance(points, high.max(low), end_ms);
+            let marks = match kind.counter {
+                true => marks.of_window(low, high, |at| points[at].value < points[at - 1].value),
+                false => &[],
+            };
+            visited += marks.len() + 1;
+            if visited >= POINTS_BETWEEN_LOOKS {
+                visited = 0;
+                self.check_stop()?;
+            }
+            let lost = marks.iter().map(|mark| points[*mark as usize - 1].value);
+            if let Some(made) = extrapolated_plainly(&points[low..high], lost, span, kind) {
+                *value = made;
+                any = true;
             }
         }
         Ok(any)
@@ -358,45 +398,56 @@ impl<'a> Evaluator<'a> {
 /// Memory that is used again from series to series.
 #[derive(Default)]
 struct Scratch {
-    marks: Vec<u32>,
+    marks: Marked,
     args: Vec<f64>,
 }
 
-impl Scratch {
-    /// Marks the numbers that a function must know against the one before each.
-    fn mark(&mut self, function: RangeFunction, data: &SeriesData) {
-        self.marks.clear();
-        let points = &data.points;
-        let pairs = points.windows(2).enumerate();
-        match function {
-            RangeFunction::Rate | RangeFunction::Increase | RangeFunction::Resets
-                if data.starts.is_empty() =>
-            {
-                for (i, pair) in pairs {
-                    if pair[1].value < pair[0].value {
-                        self.marks.push(i as u32 + 1);
-                    }
-                }
+/// The numbers of a series that a function must know against the one before each:
+/// resets or changes. They are found once, as the windows come to them.
+#[derive(Default)]
+struct Marked {
+    places: Vec<u32>,
+    /// What lies before was looked at, or is in no window to come.
+    until: usize,
+    /// The first of the places that is in the last window.
+    low: usize,
+}
+
+impl Marked {
+    fn clear(&mut self) {
+        self.places.clear();
+        (self.until, self.low) = (0, 0);
+    }
+
+    /// The marked places of a window, without its first point. Windows ascend.
+    #[inline]
+    fn of_window(&mut self, low: usize, high: usize, marked: impl Fn(usize) -> bool) -> &[u32] {
+        let from = self.until.max(low + 1);
+        for at in from..high {
+            if marked(at) {
+                self.places.push(at as u32);
             }
-            RangeFunction::Rate | RangeFunction::Increase | RangeFunction::Resets => {
-                let start = |at: usize| data.starts.get(at).copied().unwrap_or_default();
-                for (i, pair) in pairs {
-                    let anew = begins_anew(start(i), pair[0].at_ms, start(i + 1), pair[1].at_ms);
-                    if pair[1].value < pair[0].value || anew {
-                        self.marks.push(i as u32 + 1);
-                    }
-                }
-            }
-            RangeFunction::Changes => {
-                for (i, pair) in pairs {
-                    let (a, b) = (pair[0].value, pair[1].value);
-                    if a != b && !(a.is_nan() && b.is_nan()) {
-                        self.marks.push(i as u32 + 1);
-                    }
-                }
-            }
-            _ => {}
         }
+        self.until = self.until.max(high);
+        while self.places.get(self.low).is_some_and(|place| *place as usize <= low) {
+            self.low += 1;
+        }
+        &self.places[self.low..]
+    }
+}
+
+/// Whether a function counts a number of a series as a reset or a change.
+fn marked(function: RangeFunction, data: &SeriesData, at: usize) -> bool {
+    let (before, here) = (data.points[at - 1], data.points[at]);
+    match function {
+        RangeFunction::Rate | RangeFunction::Increase | RangeFunction::Resets => {
+            let start = |at: usize| data.starts.get(at).copied().unwrap_or_default();
+            here.value < before.value || begins_anew(start(at - 1), before.at_ms, start(at), here.at_ms)
+        }
+        RangeFunction::Changes => {
+            before.value != here.value && !(before.value.is_nan() && here.value.is_nan())
+        }
+        _ => false,
     }
 }
 

@@ -1,10 +1,10 @@
 //! `rate`, `increase`, `delta`, `irate` and `idelta`.
 
 use super::Evaluator;
-use super::window::{Window, begins_anew};
+use super::window::{Span, Window, begins_anew};
 use crate::column::Made;
 use crate::notes::{Note, Operation};
-use crate::{Histogram, HistogramPoint};
+use crate::{Histogram, HistogramPoint, Point};
 use monitor_model::CounterReset;
 
 /// What a function of this family is about.
@@ -64,7 +64,7 @@ impl Evaluator<'_> {
         } else {
             ZeroAt::Never
         };
-        Some(Made::Float(result * factor(window, kind, times, zero_at)))
+        Some(Made::Float(result * factor(window.span(), kind, times, zero_at)))
     }
 
     fn extrapolated_histogram(&mut self, window: &Window<'_>, kind: Kind) -> Option<Made> {
@@ -94,7 +94,7 @@ impl Evaluator<'_> {
         } else {
             ZeroAt::Never
         };
-        result.mul(factor(window, kind, times, zero_at));
+        result.mul(factor(window.span(), kind, times, zero_at));
         Some(Made::Histogram(result))
     }
 
@@ -274,8 +274,32 @@ enum ZeroAt {
     Start(i64),
 }
 
+/// [`Evaluator::extrapolated`] of a window with numbers only, whose start
+/// timestamps are not known, and with the values that were lost to resets.
+#[inline]
+pub(super) fn extrapolated_plainly(
+    points: &[Point],
+    lost: impl Iterator<Item = f64>,
+    span: Span,
+    kind: Kind,
+) -> Option<f64> {
+    let [first, .., last] = points else { return None };
+    let mut result = last.value - first.value;
+    if kind.counter {
+        lost.for_each(|value| result += value);
+    }
+    let times = Times { first_ms: first.at_ms, last_ms: last.at_ms, samples: points.len() };
+    let zero_at = if kind.counter && result > 0.0 && first.value >= 0.0 {
+        ZeroAt::Part(first.value / result)
+    } else {
+        ZeroAt::Never
+    };
+    Some(result * factor(span, kind, times, zero_at))
+}
+
 /// By what the difference of the samples is multiplied.
-fn factor(window: &Window<'_>, kind: Kind, times: Times, zero_at: ZeroAt) -> f64 {
+#[inline]
+fn factor(span: Span, kind: Kind, times: Times, zero_at: ZeroAt) -> f64 {
     let mut sampled = (times.last_ms - times.first_ms) as f64 / 1e3;
     let between = if times.samples > 1 { sampled / (times.samples - 1) as f64 } else { 0.0 };
     // A gap at an end longer than 1.1 mean distances means that the series began
@@ -292,15 +316,15 @@ fn factor(window: &Window<'_>, kind: Kind, times: Times, zero_at: ZeroAt) -> f64
         }
         // A counter is never below zero, so it began no earlier than its line meets zero.
         ZeroAt::Part(part) => {
-            let (to_start, to_zero) = (gap(times.first_ms - window.start_ms), sampled * part);
+            let (to_start, to_zero) = (gap(times.first_ms - span.start_ms), sampled * part);
             if to_zero < to_start { to_zero } else { to_start }
         }
-        ZeroAt::Never => gap(times.first_ms - window.start_ms),
+        ZeroAt::Never => gap(times.first_ms - span.start_ms),
     };
-    let to_end = gap(window.end_ms - times.last_ms);
+    let to_end = gap(span.end_ms - times.last_ms);
     let mut factor = if sampled == 0.0 { 1.0 } else { (sampled + to_start + to_end) / sampled };
     if kind.per_second {
-        factor /= window.seconds();
+        factor /= span.seconds();
     }
     factor
 }
@@ -337,11 +361,15 @@ fn last_two_samples<'w>(window: &Window<'w>) -> Option<(Sample<'w>, Sample<'w>)>
         let at = window.histograms.len().checked_sub(back)?;
         Some(Sample { of: Of::Histogram(&window.histograms[at]), start: window.histogram_start(at) })
     };
-    let mut last: Vec<Sample<'w>> =
-        [float(2), float(1), histogram(2), histogram(1)].into_iter().flatten().collect();
-    last.sort_by_key(Sample::at_ms);
-    match last[..] {
-        [.., before, last] => Some((before, last)),
-        _ => None,
+    match (window.floats.len(), window.histograms.len()) {
+        (_, 0) => Some((float(2)?, float(1)?)),
+        (0, _) => Some((histogram(2)?, histogram(1)?)),
+        _ => {
+            let mut last: Vec<Sample<'w>> =
+                [float(2), float(1), histogram(2), histogram(1)].into_iter().flatten().collect();
+            last.sort_by_key(Sample::at_ms);
+            let [.., before, last] = last[..] else { return None };
+            Some((before, last))
+        }
     }
 }

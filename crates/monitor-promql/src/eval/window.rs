@@ -47,10 +47,27 @@ impl Marks<'_> {
     }
 }
 
+/// A range in time: after `start_ms`, up to and including `end_ms`.
+#[derive(Clone, Copy)]
+pub(crate) struct Span {
+    pub(crate) start_ms: i64,
+    pub(crate) end_ms: i64,
+}
+
+impl Span {
+    pub(crate) fn seconds(self) -> f64 {
+        (self.end_ms - self.start_ms) as f64 / 1e3
+    }
+}
+
 impl Window<'_> {
+    pub(crate) fn span(&self) -> Span {
+        Span { start_ms: self.start_ms, end_ms: self.end_ms }
+    }
+
     /// Seconds that the range is long.
     pub(crate) fn seconds(&self) -> f64 {
-        (self.end_ms - self.start_ms) as f64 / 1e3
+        self.span().seconds()
     }
 
     /// The start timestamp of a number; 0 where it is not known.
