@@ -11,7 +11,9 @@
 //! fails where it is worse than `xtask/conformance.toml` says: fewer cases passed,
 //! or one failed that is not known to.
 
+mod agent;
 mod crs;
+mod openmetrics;
 mod seclang;
 
 use crate::differential;
@@ -32,7 +34,19 @@ struct Suite {
 }
 
 static SUITES: &[Suite] = &[
+    Suite {
+        name: "agent",
+        about: "node_exporter's end-to-end case",
+        data: "node_exporter",
+        run: |dir, _| agent::run(dir),
+    },
     Suite { name: "crs", about: "the Core Rule Set's regression cases", data: "crs", run: crs::run },
+    Suite {
+        name: "openmetrics",
+        about: "OpenMetrics' cases for parsers",
+        data: "openmetrics",
+        run: |dir, _| openmetrics::run(dir),
+    },
     Suite { name: "promql", about: "Prometheus' PromQL scripts", data: "promql", run: |dir, _| promql(dir) },
     Suite {
         name: "seclang",
