@@ -89,6 +89,11 @@ impl Files {
         }
     }
 
+    /// As [`Files::new`], but nothing is kept open.
+    pub(crate) fn fleeting(roots: &Roots) -> Self {
+        Self { may_keep: 0, ..Self::new(roots) }
+    }
+
     /// A new reading begins.
     pub(crate) fn begin(&mut self) {
         self.readings += 1;

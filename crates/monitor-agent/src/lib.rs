@@ -3,7 +3,7 @@
 //! that existing boards and rules work.
 //!
 //! [`Host::read`] runs node_exporter's collectors that the kernel's files answer
-//! (see [`COLLECTORS`]); [`Host::read_slow`] what is worth less often: control
+//! (see [`COLLECTORS`]); [`Slow::read`] what is worth less often: control
 //! groups, systemd's units, the processes that use most; [`postgres`] asks a
 //! PostgreSQL server. A collector that fails is named by
 //! `node_scrape_collector_success` and hides no other.
@@ -22,8 +22,10 @@
 //! `Documentation/admin-guide/cgroup-v2.rst`, `Documentation/hwmon/sysfs-interface.rst`,
 //! `Documentation/ABI`, and node_exporter's own expected output.
 
+mod cgroup;
 mod cpu;
 mod cpufreq;
+mod dbus;
 mod disk;
 mod edac;
 mod files;
@@ -42,18 +44,22 @@ pub mod postgres;
 mod power;
 mod process;
 mod settings;
+mod slow;
 mod sockets;
 pub mod text;
 mod textfile;
 mod thermal;
 mod time;
+mod top;
 mod udev;
+mod units;
 mod xfs;
 mod zfs;
 
 pub use files::Roots;
 pub use process::Process;
 pub use settings::{BadPattern, Pattern, Settings};
+pub use slow::{SLOW_COLLECTORS, Slow};
 
 use files::Files;
 use settings::Rules;
@@ -133,7 +139,8 @@ pub struct Host {
     pub failures: Vec<(&'static str, Fault)>,
 }
 
-type Collector = fn(&mut Host, &mut Text<'_>) -> Result<(), Fault>;
+/// Is given what else will be in the exposition, too.
+type Collector = fn(&mut Host, &str, &mut Text<'_>) -> Result<(), Fault>;
 
 /// The collectors of [`Host::read`], by node_exporter's names.
 pub const COLLECTORS: &[&str] = &[
@@ -178,42 +185,42 @@ pub const COLLECTORS: &[&str] = &[
 
 /// In the order of [`COLLECTORS`].
 const RUN: [Collector; COLLECTORS.len()] = [
-    |h, t| sockets::arp(&mut h.files, &mut h.rules.arp_devices, t),
-    |h, t| netclass::bonding(&mut h.files, t),
-    |h, t| kernel::conntrack(&mut h.files, t),
-    |h, t| cpu::read(&mut h.files, &h.settings, &mut h.rules, &mut h.cpu, t),
-    |h, t| cpufreq::read(&mut h.files, !cpu::gives_info(&h.settings), t),
-    |h, t| disk::read(&mut h.files, &mut h.rules.disks, &mut h.disks, t),
-    |h, t| edac::read(&mut h.files, t),
-    |h, t| kernel::entropy(&mut h.files, t),
-    |h, t| kernel::file_descriptors(&mut h.files, t),
-    |h, t| filesystem::read(&mut h.files, &mut h.rules, &mut h.filesystems, t),
-    |h, t| hwmon::read(&mut h.files, &mut h.rules, &mut h.hwmon, t),
-    |h, t| kernel::load(&mut h.files, t),
-    |h, t| mdadm::read(&mut h.files, t),
-    |h, t| memory::read(&mut h.files, t),
-    |h, t| netclass::read(&mut h.files, &h.settings, &mut h.rules.network_classes, &mut h.classes, t),
-    |h, t| netdev::read(&mut h.files, &h.settings, &mut h.rules.network_devices, &mut h.links, t),
-    |h, t| sockets::netstat(&mut h.files, &mut h.rules.netstat_fields, t),
-    |h, t| nfs::read(&mut h.files, t),
-    |h, t| nvme::read(&mut h.files, t),
-    |h, t| os::read(&mut h.files, &mut h.os, t),
-    |h, t| power::read(&mut h.files, &mut h.rules.power_supplies, t),
-    |h, t| kernel::pressure(&mut h.files, t),
-    |h, t| thermal::rapl(&mut h.files, h.settings.rapl_zone_label, t),
-    |h, t| kernel::schedstat(&mut h.files, t),
-    |h, t| sockets::sockstat(&mut h.files, t),
-    |h, t| sockets::softnet(&mut h.files, t),
-    |h, t| kernel::stat(&mut h.files, h.settings.softirqs, t),
-    |h, t| thermal::read(&mut h.files, t),
-    |h, t| time::read(&mut h.files, &mut h.zone, h.now_s, t),
-    |_, t| time::timex(t),
-    |h, t| sockets::udp_queues(&mut h.files, t),
-    |_, t| kernel::uname(t),
-    |h, t| memory::vmstat(&mut h.files, &mut h.rules.vmstat_fields, t),
-    |h, t| xfs::read(&mut h.files, t),
-    |h, t| zfs::read(&mut h.files, t),
-    |h, t| textfile::read(&h.settings.textfiles, &mut h.textfiles, t),
+    |h, _, t| sockets::arp(&mut h.files, &mut h.rules.arp_devices, t),
+    |h, _, t| netclass::bonding(&mut h.files, t),
+    |h, _, t| kernel::conntrack(&mut h.files, t),
+    |h, _, t| cpu::read(&mut h.files, &h.settings, &mut h.rules, &mut h.cpu, t),
+    |h, _, t| cpufreq::read(&mut h.files, !cpu::gives_info(&h.settings), t),
+    |h, _, t| disk::read(&mut h.files, &mut h.rules.disks, &mut h.disks, t),
+    |h, _, t| edac::read(&mut h.files, t),
+    |h, _, t| kernel::entropy(&mut h.files, t),
+    |h, _, t| kernel::file_descriptors(&mut h.files, t),
+    |h, _, t| filesystem::read(&mut h.files, &mut h.rules, &mut h.filesystems, t),
+    |h, _, t| hwmon::read(&mut h.files, &mut h.rules, &mut h.hwmon, t),
+    |h, _, t| kernel::load(&mut h.files, t),
+    |h, _, t| mdadm::read(&mut h.files, t),
+    |h, _, t| memory::read(&mut h.files, t),
+    |h, _, t| netclass::read(&mut h.files, &h.settings, &mut h.rules.network_classes, &mut h.classes, t),
+    |h, _, t| netdev::read(&mut h.files, &h.settings, &mut h.rules.network_devices, &mut h.links, t),
+    |h, _, t| sockets::netstat(&mut h.files, &mut h.rules.netstat_fields, t),
+    |h, _, t| nfs::read(&mut h.files, t),
+    |h, _, t| nvme::read(&mut h.files, t),
+    |h, _, t| os::read(&mut h.files, &mut h.os, t),
+    |h, _, t| power::read(&mut h.files, &mut h.rules.power_supplies, t),
+    |h, _, t| kernel::pressure(&mut h.files, t),
+    |h, _, t| thermal::rapl(&mut h.files, h.settings.rapl_zone_label, t),
+    |h, _, t| kernel::schedstat(&mut h.files, t),
+    |h, _, t| sockets::sockstat(&mut h.files, t),
+    |h, _, t| sockets::softnet(&mut h.files, t),
+    |h, _, t| kernel::stat(&mut h.files, h.settings.softirqs, t),
+    |h, _, t| thermal::read(&mut h.files, t),
+    |h, _, t| time::read(&mut h.files, &mut h.zone, h.now_s, t),
+    |_, _, t| time::timex(t),
+    |h, _, t| sockets::udp_queues(&mut h.files, t),
+    |_, _, t| kernel::uname(t),
+    |h, _, t| memory::vmstat(&mut h.files, &mut h.rules.vmstat_fields, t),
+    |h, _, t| xfs::read(&mut h.files, t),
+    |h, _, t| zfs::read(&mut h.files, t),
+    |h, beside, t| textfile::read(&h.settings.textfiles, beside, &mut h.textfiles, t),
 ];
 
 impl Host {
@@ -238,8 +245,9 @@ impl Host {
     }
 
     /// Appends every reading of the host to `out`. `now_s` is the wall clock in
-    /// Unix seconds.
-    pub fn read(&mut self, now_s: f64, out: &mut String) {
+    /// Unix seconds; `beside` is what else will be in the same exposition, whose
+    /// families text files may not give again.
+    pub fn read(&mut self, now_s: f64, beside: &str, out: &mut String) {
         self.failures.clear();
         self.files.begin();
         self.now_s = now_s;
@@ -250,7 +258,7 @@ impl Host {
             }
             let began = Instant::now();
             let whole = out.len();
-            let result = collect(self, &mut Text::new(out));
+            let result = collect(self, beside, &mut Text::new(out));
             outcomes.push((*name, began.elapsed().as_secs_f64(), result.is_ok()));
             if let Err(fault) = result {
                 // Half a family would look like the disappearance of the rest.

@@ -1,5 +1,6 @@
 //! Writing the text exposition format, version 0.0.4.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 /// What a family is, as the `# TYPE` line says it.
@@ -99,14 +100,19 @@ impl<'a> Text<'a> {
     }
 
     /// The names of the families written so far.
-    pub(crate) fn families(&self) -> std::collections::HashSet<&str> {
-        self.out.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect()
+    pub(crate) fn families(&self) -> HashSet<&str> {
+        families_of(self.out).collect()
     }
 
     /// Appends lines that are already in the format.
     pub(crate) fn lines(&mut self, lines: &str) {
         self.out.push_str(lines);
     }
+}
+
+/// The names of an exposition's families.
+pub(crate) fn families_of(exposition: &str) -> impl Iterator<Item = &str> {
+    exposition.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
 }
 
 /// `text` as a part of a metric's name: what a name may not hold becomes `_`

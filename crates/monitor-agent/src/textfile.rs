@@ -13,7 +13,7 @@
 mod parse;
 
 use crate::Fault;
-use crate::text::{Text, Type, number};
+use crate::text::{Text, Type, families_of, number};
 use parse::Family;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::os::unix::fs::MetadataExt as _;
@@ -50,7 +50,13 @@ pub(crate) struct Known {
     files: BTreeMap<PathBuf, Read>,
 }
 
-pub(crate) fn read(folders: &[PathBuf], known: &mut Known, text: &mut Text<'_>) -> Result<(), Fault> {
+/// `beside` is what else will be in the exposition.
+pub(crate) fn read(
+    folders: &[PathBuf],
+    beside: &str,
+    known: &mut Known,
+    text: &mut Text<'_>,
+) -> Result<(), Fault> {
     let mut error = false;
     let mut present: BTreeSet<PathBuf> = BTreeSet::new();
     for folder in folders {
@@ -74,7 +80,7 @@ pub(crate) fn read(folders: &[PathBuf], known: &mut Known, text: &mut Text<'_>) 
         error |= !known.refresh(path, &mut total);
     }
     error |= known.files.values().any(|read| read.families.is_none());
-    let families = known.merged(&mut error, text);
+    let families = known.merged(&mut error, beside, text);
     write(&families, &mut error, text);
     let name = "node_textfile_mtime_seconds";
     let times = known.files.iter().filter(|(_, read)| read.families.is_some());
@@ -109,7 +115,7 @@ impl Known {
     }
 
     /// The families of all files, by name.
-    fn merged(&self, error: &mut bool, text: &Text<'_>) -> BTreeMap<String, Family> {
+    fn merged(&self, error: &mut bool, beside: &str, text: &Text<'_>) -> BTreeMap<String, Family> {
         let mut merged: BTreeMap<String, Family> = BTreeMap::new();
         let mut from: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         let read = self.files.iter().filter_map(|(path, read)| Some((path, read.families.as_ref()?)));
@@ -129,7 +135,8 @@ impl Known {
             from.entry(&family.name).or_default().push(path.to_string_lossy().into_owned());
         }
         if !merged.is_empty() {
-            let ours = text.families();
+            let mut ours = text.families();
+            ours.extend(families_of(beside));
             let before = merged.len();
             merged.retain(|name, _| !ours.contains(name.as_str()) && !OWN.contains(&name.as_str()));
             *error |= merged.len() < before;
@@ -262,7 +269,7 @@ mod tests {
         }
         let mut out = String::from("# TYPE node_load1 gauge\nnode_load1 1\n");
         let mut known = Known::default();
-        read(&[dir.path().to_owned()], &mut known, &mut Text::new(&mut out)).unwrap();
+        read(&[dir.path().to_owned()], "# TYPE pg_up gauge\n", &mut known, &mut Text::new(&mut out)).unwrap();
         out.replace(&*dir.path().to_string_lossy(), "DIR")
     }
 
@@ -273,6 +280,7 @@ mod tests {
             ("x 1 12345\n", "", 1),
             ("x{a=\"1\"} 1\nx{a=\"1\"} 2\n", "x{a=\"1\"} 1\n", 1),
             ("node_load1 7\n", "", 1),
+            ("pg_up 7\npg_down 1\n", "pg_down 1\n", 1),
             ("node_textfile_scrape_error 7\n", "", 1),
             ("x{ 1\n", "", 1),
             ("x 1", "x 1\n", 0),
@@ -296,7 +304,7 @@ mod tests {
         let mut known = Known::default();
         let values = |known: &mut Known| {
             let mut out = String::new();
-            read(&[dir.path().to_owned()], known, &mut Text::new(&mut out)).unwrap();
+            read(&[dir.path().to_owned()], "", known, &mut Text::new(&mut out)).unwrap();
             out.lines().filter(|l| l.starts_with("x ")).map(str::to_owned).collect::<Vec<_>>()
         };
         let file = dir.path().join("a.prom");

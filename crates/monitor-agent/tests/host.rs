@@ -20,7 +20,7 @@ fn samples(text: &str) -> BTreeMap<String, f64> {
 fn this_host_has_what_boards_ask_for() {
     let mut host = Host::new(Settings::default()).unwrap();
     let mut out = String::new();
-    host.read(1_764_000_000.5, &mut out);
+    host.read(1_764_000_000.5, "", &mut out);
     let found = samples(&out);
     for name in [
         "node_cpu_seconds_total{cpu=\"0\",mode=\"idle\"}",
@@ -47,7 +47,7 @@ fn this_host_has_what_boards_ask_for() {
 
     // Counters of a second reading never step back.
     let mut again = String::new();
-    host.read(1_764_000_001.5, &mut again);
+    host.read(1_764_000_001.5, "", &mut again);
     let later = samples(&again);
     for (series, before) in found.iter().filter(|(s, _)| s.starts_with("node_cpu_seconds_total")) {
         assert!(later[series] >= *before, "{series} fell");
@@ -83,7 +83,7 @@ fn a_broken_tree_fails_by_collector_and_gives_no_half_family() {
     std::fs::write(proc.join("meminfo"), b"MemTotal: 12 kB\nOdd: \xff\xfe MB\n").unwrap();
     let mut host = host_of(dir.path());
     let mut out = String::new();
-    host.read(0.0, &mut out);
+    host.read(0.0, "", &mut out);
     let found = samples(&out);
     assert_eq!(found["node_load5"], 0.2);
     for failed in ["cpu", "diskstats", "meminfo", "netclass", "filesystem", "zfs"] {
@@ -224,7 +224,7 @@ fn hostile_trees_never_spoil_the_exposition() {
         let mut host = host_of(dir.path());
         for _ in 0..2 {
             let mut out = String::new();
-            host.read(1.0, &mut out);
+            host.read(1.0, "", &mut out);
             well_formed(&out).unwrap_or_else(|line| panic!("round {round}: {line}\n{:?}", host.failures));
             assert!(round > 0 || host.failures.is_empty(), "{:?}", host.failures);
         }

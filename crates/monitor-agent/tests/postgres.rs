@@ -149,7 +149,8 @@ fn a_server_says_how_it_fares() {
     cluster.sql("VACUUM ANALYZE orders");
     cluster.sql("CREATE ROLE shop PASSWORD 'never-shown-anywhere'");
     cluster.sql("SELECT count(*) FROM orders WHERE note = 'a constant of a customer'");
-    cluster.sql("CREATE ROLE watcher LOGIN PASSWORD 'only-for-this-test' IN ROLE pg_monitor, pg_read_all_data");
+    cluster
+        .sql("CREATE ROLE watcher LOGIN PASSWORD 'only-for-this-test' IN ROLE pg_monitor, pg_read_all_data");
 
     let mut client = cluster.client("watcher");
     let out = read(&mut client);

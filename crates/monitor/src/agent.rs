@@ -1,14 +1,17 @@
 //! The role `agent`: readings of the host and of supervised processes, read anew
-//! for each `GET /metrics` on its admin socket.
+//! for each `GET /metrics` on its admin socket; and of what costs more (control
+//! groups, units, programs, PostgreSQL), read at intervals of their own and given
+//! as last read.
 
 use futures_util::future::BoxFuture;
-use monitor_agent::{Host, Process, Settings};
+use monitor_agent::postgres::{self, Readings};
+use monitor_agent::{Host, Process, Settings, Slow};
 use role::client::Admin;
 use role::{Fault, Role, Start};
 use serde_json::{Value, json};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::task::JoinHandle;
 
 use crate::state::lock;
 
@@ -19,37 +22,144 @@ const ASK_TIMEOUT: Duration = Duration::from_millis(500);
 /// Processes that are read, at most.
 const MAX_PROCESSES: usize = 1_000;
 
+/// Between two readings of what costs more, from the end of one to the beginning
+/// of the next.
+const SLOW_INTERVAL: Duration = Duration::from_secs(30);
+const POSTGRES_INTERVAL: Duration = Duration::from_secs(30);
+
 struct Agent {
-    host: Arc<Mutex<Host>>,
+    /// Replaced as a whole by another site, without waiting for a reading.
+    host: Mutex<Arc<Mutex<Host>>>,
+    /// Of the last reading of the host.
+    failures: Mutex<Vec<String>>,
+    /// The slow collectors' last exposition.
+    slow: Arc<Mutex<SlowState>>,
+    databases: Mutex<Vec<Database>>,
     processes: Mutex<Vec<Process>>,
-    control: Mutex<Option<PathBuf>>,
+    site: Mutex<site::Agent>,
+}
+
+#[derive(Default)]
+struct SlowState {
+    exposition: String,
+    failures: Vec<String>,
+}
+
+/// A PostgreSQL that is asked by a task of its own, which ends with this.
+struct Database {
+    told: site::AgentPostgres,
+    state: Arc<Mutex<DatabaseState>>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct DatabaseState {
+    readings: Readings,
+    /// Why it could not be asked, or what it refused.
+    failures: Vec<String>,
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        // A reading that has begun ends by its own limits.
+        self.task.abort();
+    }
 }
 
 /// Serves until it is told to drain.
 pub async fn run(start: Start<site::Agent>) -> Result<(), Fault> {
-    let host = host_of(&start.revision.site).map_err(Fault::new)?;
+    let site = start.revision.site.clone();
+    let host = Host::new(settings(&site)).map_err(|error| Fault::new(error.to_string()))?;
+    let slow = Slow::new(settings(&site)).map_err(|error| Fault::new(error.to_string()))?;
     let agent = Arc::new(Agent {
-        host: Arc::new(Mutex::new(host)),
+        host: Mutex::new(Arc::new(Mutex::new(host))),
+        failures: Mutex::default(),
+        slow: Arc::default(),
+        databases: Mutex::new(site.postgres.iter().map(watch).collect()),
         processes: Mutex::default(),
-        control: Mutex::new(start.revision.site.control.clone()),
+        site: Mutex::new(site),
     });
     let path = start.run_dir.join(format!("{}.sock", start.role));
+    let repeated = tokio::spawn(repeat_slow(slow, agent.slow.clone()));
     role::admin::serve(&path, agent, start.registry.clone(), start.shutdown.clone())
         .map_err(|error| Fault::new(format!("cannot listen on `{}`: {error}", path.display())))?;
     start.shutdown.wait().await;
+    repeated.abort();
     Ok(())
 }
 
-/// A host that is read as the site says.
-fn host_of(site: &site::Agent) -> Result<Host, String> {
-    let textfiles = site.textfiles.iter().cloned().collect();
-    Host::new(Settings { textfiles, ..Settings::default() }).map_err(|error| error.to_string())
+/// How the host is read, as the site says.
+fn settings(site: &site::Agent) -> Settings {
+    Settings { textfiles: site.textfiles.iter().cloned().collect(), ..Settings::default() }
+}
+
+/// Reads the slow collectors for ever.
+async fn repeat_slow(mut slow: Slow, state: Arc<Mutex<SlowState>>) {
+    loop {
+        let read = tokio::task::spawn_blocking(move || {
+            let mut exposition = String::new();
+            slow.read(&mut exposition);
+            (slow, exposition)
+        });
+        let exposition;
+        (slow, exposition) = match read.await {
+            Ok(read) => read,
+            Err(error) => resume(error),
+        };
+        let failures = slow.failures.iter().map(|(name, fault)| format!("{name}: {fault}")).collect();
+        *lock(&state) = SlowState { exposition, failures };
+        tokio::time::sleep(SLOW_INTERVAL).await;
+    }
+}
+
+/// Begins to ask a PostgreSQL, for as long as what it gives is kept.
+fn watch(told: &site::AgentPostgres) -> Database {
+    let server = postgres::Server {
+        name: told.name.clone(),
+        address: told.address.clone(),
+        user: told.user.clone(),
+        password: told.password.clone(),
+        database: told.database.clone(),
+    };
+    let state: Arc<Mutex<DatabaseState>> = Arc::default();
+    let task = tokio::spawn(repeat_postgres(postgres::Client::new(server), state.clone()));
+    Database { told: told.clone(), state, task }
+}
+
+/// Asks a PostgreSQL for ever.
+async fn repeat_postgres(mut client: postgres::Client, state: Arc<Mutex<DatabaseState>>) {
+    loop {
+        let read = tokio::task::spawn_blocking(move || {
+            let readings = client.read();
+            (client, readings)
+        });
+        let readings;
+        (client, readings) = match read.await {
+            Ok(read) => read,
+            Err(error) => resume(error),
+        };
+        let name = &client.server().name;
+        let failures = client.trouble.iter().map(|trouble| format!("postgres {name}: {trouble}"));
+        let refused = client.refused.iter().map(|(what, why)| format!("postgres {name}: {what}: {why}"));
+        let failures = failures.chain(refused).collect();
+        *lock(&state) = DatabaseState { readings, failures };
+        tokio::time::sleep(POSTGRES_INTERVAL).await;
+    }
+}
+
+/// A panic of a reading's thread is one of ours; a thread that was given up at the
+/// end of the process never comes back.
+fn resume(error: tokio::task::JoinError) -> ! {
+    match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(error) => panic!("a reading was given up: {error}"),
+    }
 }
 
 impl Agent {
     /// Which supervised processes there are, as `control` knows them.
     async fn processes(&self) -> Vec<Process> {
-        let control = lock(&self.control).clone();
+        let control = lock(&self.site).control.clone();
         if let Some(path) = control
             && let Ok(answer) = Admin::new(&path).timeout(ASK_TIMEOUT).get("/processes").await
         {
@@ -82,13 +192,29 @@ impl Role for Agent {
     }
 
     fn commit(&self, prepared: site::Agent) {
-        *lock(&self.control) = prepared.control;
+        let mut databases = lock(&self.databases);
+        let before = std::mem::take(&mut *databases);
+        // A connection to a server of which nothing changed is kept.
+        let mut before: Vec<Database> =
+            before.into_iter().filter(|database| prepared.postgres.contains(&database.told)).collect();
+        for told in &prepared.postgres {
+            let known = before.iter().position(|database| database.told == *told);
+            databases.push(known.map_or_else(|| watch(told), |at| before.swap_remove(at)));
+        }
+        let mut site = lock(&self.site);
+        if site.textfiles != prepared.textfiles
+            && let Ok(host) = Host::new(settings(&prepared))
+        {
+            *lock(&self.host) = Arc::new(Mutex::new(host));
+        }
+        *site = prepared;
     }
 
     fn status(&self) -> Value {
-        let host = lock(&self.host);
-        let failures: Vec<String> =
-            host.failures.iter().map(|(name, fault)| format!("{name}: {fault}")).collect();
+        let mut failures = lock(&self.failures).clone();
+        failures.extend(lock(&self.slow).failures.iter().cloned());
+        let databases = lock(&self.databases);
+        failures.extend(databases.iter().flat_map(|database| lock(&database.state).failures.clone()));
         json!({ "failures": failures, "processes": lock(&self.processes).len() })
     }
 
@@ -99,17 +225,30 @@ impl Role for Agent {
     fn readings(&self) -> BoxFuture<'_, String> {
         Box::pin(async move {
             let processes = self.processes().await;
-            let host = self.host.clone();
+            let host = lock(&self.host).clone();
+            let mut beside = lock(&self.slow).exposition.clone();
+            // One family of all servers together.
+            let mut readings = Readings::default();
+            for database in lock(&self.databases).iter() {
+                readings.merge(&lock(&database.state).readings);
+            }
+            readings.write(&mut beside);
             let read = tokio::task::spawn_blocking(move || {
-                let mut out = String::with_capacity(64 << 10);
                 let mut host = lock(&host);
-                host.read(sys::clock::now_ms() as f64 / 1e3, &mut out);
-                host.read_processes(&processes, &mut out);
-                out
+                host.read_processes(&processes, &mut beside);
+                let mut out = String::with_capacity(64 << 10);
+                host.read(sys::clock::now_ms() as f64 / 1e3, &beside, &mut out);
+                let failures: Vec<String> =
+                    host.failures.iter().map(|(name, fault)| format!("{name}: {fault}")).collect();
+                out.push_str(&beside);
+                (out, failures)
             });
             match read.await {
-                Ok(readings) => readings,
-                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+                Ok((out, failures)) => {
+                    *lock(&self.failures) = failures;
+                    out
+                }
+                Err(error) => resume(error),
             }
         })
     }

@@ -148,7 +148,7 @@ pub(super) fn run(dir: &Path) -> Result<Outcome, String> {
     let mut out = String::new();
     let mut host = Host::new(settings(&tree)).map_err(|error| error.to_string())?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    host.read(now.as_secs_f64(), &mut out);
+    host.read(now.as_secs_f64(), "", &mut out);
     let given = out.replace(&format!("{}/", above.path().display()), "");
     for (family, why) in MACHINES {
         eprintln!("by name alone: {family}: {why}");
