@@ -45,10 +45,10 @@ impl Generator {
             3 => self.value = ((self.value * 100.0).round() + (r % 1_500) as f64) / 100.0,
             4 => self.value = (self.value + ((r % 2_048) as f64 - 1_024.0) * 4_096.0).max(0.0),
             5 => self.value = ((self.value * 1_000.0).round() + (r % 201) as f64 - 100.0).max(0.0) / 1_000.0,
-            6 => self.value += if r % 10 == 0 { 1.0 } else { 0.0 },
+            6 => self.value += if r.is_multiple_of(10) { 1.0 } else { 0.0 },
             7 => self.value = (self.value + (r % 5) as f64 - 2.0).max(0.0),
             8 => self.value += if r % 100 < 1 { (r % 10_000) as f64 * 1e-7 } else { (r % 60) as f64 },
-            _ => self.value += if r % 3 == 0 { (r % 100) as f64 } else { 0.0 },
+            _ => self.value += if r.is_multiple_of(3) { (r % 100) as f64 } else { 0.0 },
         }
         self.value
     }

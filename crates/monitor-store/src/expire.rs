@@ -2,6 +2,7 @@
 
 use crate::block::Block;
 use crate::flush::DAY_MS;
+use crate::head::Series;
 use crate::log::numbered;
 use crate::manifest::Tombstone;
 use crate::report::io_error;
@@ -151,7 +152,9 @@ impl Store {
             .retain(|held| !((start_ms..=end_ms).contains(&held.at_ms()) && tombstone.covers(&held.series)));
         // A deleted sample may come again: nothing may remember that it was there.
         let mut slots = state.head.matching(matchers);
-        slots.retain(|slot| state.head.slot(*slot).is_some_and(|series| !series.has_samples()));
+        let deleted =
+            |series: &Series| !series.has_samples() && (start_ms..=end_ms).contains(&series.last.at_ms);
+        slots.retain(|slot| state.head.slot(*slot).is_some_and(deleted));
         slots.sort_unstable();
         state.head.forget(&slots);
         Ok(())

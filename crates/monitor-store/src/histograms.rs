@@ -39,7 +39,7 @@ pub(crate) fn put_next(into: &mut Vec<u8>, before: Option<&Histogram>, histogram
     let whole = counts(histogram).all(is_whole);
     let before =
         before.filter(|before| same_layout(before, histogram) && counts(before).all(is_whole) == whole);
-    into.push(reset | u8::from(whole) * WHOLE | u8::from(before.is_some()) * SAME_LAYOUT);
+    into.push(reset | (u8::from(whole) * WHOLE) | (u8::from(before.is_some()) * SAME_LAYOUT));
     if before.is_none() {
         put_layout(into, histogram);
     }
@@ -247,7 +247,7 @@ pub(crate) mod tests {
         fn histograms_read_back(all in prop::collection::vec(any_histogram(), 1..20), repeat in 1usize..4) {
             let mut sequence = Sequence::default();
             let all: Vec<Arc<Histogram>> =
-                all.into_iter().flat_map(|h| vec![Arc::new(h); repeat]).collect();
+                all.into_iter().flat_map(|h| std::iter::repeat_n(Arc::new(h), repeat)).collect();
             all.iter().for_each(|h| sequence.push(h));
             let mut read = Vec::new();
             let mut reader = Reader(sequence.bytes());

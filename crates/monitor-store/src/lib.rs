@@ -86,3 +86,6 @@ impl Resolution {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -126,7 +126,7 @@ fn put_tombstone(payload: &mut Vec<u8>, tombstone: &Tombstone) {
     put_zigzag(payload, tombstone.end_ms);
     put_varint(payload, tombstone.matchers.len() as u64);
     for matcher in &tombstone.matchers {
-        payload.push(u8::from(matcher.negated) * NEGATED | u8::from(matcher.is_regex()) * REGEX);
+        payload.push((u8::from(matcher.negated) * NEGATED) | (u8::from(matcher.is_regex()) * REGEX));
         put_text(payload, &matcher.name);
         put_text(payload, &matcher.value);
     }

@@ -42,7 +42,7 @@ impl Store {
             .map_err(io_error("locking", &lock_path))?
             .ok_or_else(|| Error::Locked(dir.into()))?;
         let mut report = OpenReport::default();
-        let manifest = read_manifest(dir, &mut report)?;
+        let manifest = read_manifest(&disk, dir, &mut report)?;
         for folder in [dir, &log_dir, &blocks_dir] {
             remove_unfinished(&disk, folder)?;
         }
@@ -207,7 +207,7 @@ fn remove_unfinished(disk: &Disk, dir: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-fn read_manifest(dir: &Path, report: &mut OpenReport) -> Result<Manifest, Error> {
+fn read_manifest(disk: &Disk, dir: &Path, report: &mut OpenReport) -> Result<Manifest, Error> {
     let why = match Manifest::read(dir)? {
         Found::Whole(manifest) => return Ok(manifest),
         Found::Missing => None,
@@ -219,10 +219,12 @@ fn read_manifest(dir: &Path, report: &mut OpenReport) -> Result<Manifest, Error>
     }
     let blocks = numbered(&dir.join("blocks"), ".blk")?;
     if why.is_none() && blocks.is_empty() {
-        // A new store, or one that has only a log yet.
-        return Ok(Manifest::empty());
+        // A new store. From now on a manifest that is missing was lost.
+        let manifest = Manifest::empty();
+        manifest.write(disk, dir)?;
+        return Ok(manifest);
     }
-    let manifest = rebuild(&blocks, &logs);
+    let manifest = rebuild(&blocks, &logs, &numbered(&dir.join("log"), ".head")?);
     let why = why.unwrap_or_else(|| "it is missing".into());
     let what = format!("{why}; made again from the blocks that are there, deletions that it had are lost");
     report.damage.push(Damage { file: manifest::path(dir), what });
@@ -231,7 +233,7 @@ fn read_manifest(dir: &Path, report: &mut OpenReport) -> Result<Manifest, Error>
 }
 
 /// A manifest of what is there.
-fn rebuild(blocks: &[(u64, PathBuf)], logs: &[(u64, PathBuf)]) -> Manifest {
+fn rebuild(blocks: &[(u64, PathBuf)], logs: &[(u64, PathBuf)], heads: &[(u64, PathBuf)]) -> Manifest {
     let mut manifest = Manifest::empty();
     let opened: Vec<Block> = blocks.iter().filter_map(|(_, path)| Block::open(path).ok()).collect();
     let replaced: BTreeSet<u64> = opened.iter().flat_map(|b| b.replaces.iter().copied()).collect();
@@ -251,9 +253,10 @@ fn rebuild(blocks: &[(u64, PathBuf)], logs: &[(u64, PathBuf)]) -> Manifest {
         manifest.blocks.push(Listed { number: *number, resolution_ms: 0, start_ms: 0, end_ms: 0 });
     }
     manifest.next_block = blocks.last().map_or(0, |(number, _)| *number) + 1;
-    if logs.iter().all(|(number, _)| *number > manifest.log) {
-        manifest.log = logs.first().map_or(manifest.log, |(number, _)| *number);
-    }
+    // Reading more of the log than must be is no harm: what is in blocks counts once.
+    let known =
+        heads.iter().chain(logs.first().filter(|(number, _)| *number == 1)).map(|(number, _)| *number);
+    manifest.log = known.filter(|number| *number <= manifest.log).max().unwrap_or(manifest.log);
     manifest
 }
 

@@ -69,7 +69,7 @@ fn put_columns(payload: &mut Vec<u8>, floats: &[LoggedFloat]) {
     let starts = floats.iter().any(|f| f.start_ms != 0);
     payload.reserve(floats.len() * 12 + 32);
     put_varint(payload, floats.len() as u64);
-    payload.push(u8::from(same) * SAME_TIME | u8::from(starts) * STARTS);
+    payload.push((u8::from(same) * SAME_TIME) | (u8::from(starts) * STARTS));
     let mut before = 0;
     for float in floats {
         put_zigzag(payload, i64::from(float.slot) - before);

@@ -1,6 +1,7 @@
 //! Samples of one series on their way between head, blocks and queries.
 
 use monitor_model::{Histogram, HistogramPoint, Point, SeriesData};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Samples of a series, each list ascending by time.
@@ -64,6 +65,26 @@ impl Samples {
         filter(&mut self.histogram_times, &kept);
         filter(&mut self.histograms, &kept);
         filter(&mut self.histogram_starts, &kept);
+    }
+
+    /// Of a time that a histogram had before, a number that came later goes, and
+    /// the other way round: `from` and `from_histogram` are where later ones begin.
+    pub(crate) fn drop_clashes(&mut self, from: usize, from_histogram: usize) {
+        if self.times.is_empty() || self.histograms.is_empty() {
+            return;
+        }
+        let clashes = |times: &[i64], from: usize, others: &[i64]| -> Vec<bool> {
+            let others: BTreeSet<i64> = others.iter().copied().collect();
+            times.iter().enumerate().map(|(i, at_ms)| i < from || !others.contains(at_ms)).collect()
+        };
+        let kept = clashes(&self.times, from, &self.histogram_times[..from_histogram]);
+        let kept_histograms = clashes(&self.histogram_times, from_histogram, &self.times[..from]);
+        filter(&mut self.times, &kept);
+        filter(&mut self.values, &kept);
+        filter(&mut self.starts, &kept);
+        filter(&mut self.histogram_times, &kept_histograms);
+        filter(&mut self.histograms, &kept_histograms);
+        filter(&mut self.histogram_starts, &kept_histograms);
     }
 
     /// Takes what another has between two times, both inclusive.
@@ -137,8 +158,8 @@ pub(crate) fn settle(samples: &mut Samples) {
     if ascending(&samples.times) && ascending(&samples.histogram_times) && !shared {
         return;
     }
-    // Whether float or histogram came first is known within their lists only;
-    // a time that both have is the float's.
+    // Clashes of raw samples were settled before; of rollups a time that both
+    // have is the number's.
     let order = order_of(&samples.times);
     reorder(&mut samples.times, &order);
     reorder(&mut samples.values, &order);

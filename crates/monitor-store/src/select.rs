@@ -212,7 +212,9 @@ impl SeriesStream for Stream<'_> {
             if self.head.peek().is_some_and(|(head, _)| *head == labels)
                 && let Some((_, part)) = self.head.next()
             {
+                let had = (into.points.len(), into.histograms.len());
                 self.decode_head(part, into);
+                drop_clashes(into, had);
             }
             settle(into);
             if !into.is_empty() {
@@ -241,6 +243,7 @@ impl Stream<'_> {
             for (start_ms, end_ms) in cursor.deleted(labels) {
                 remove(into, had, start_ms, end_ms);
             }
+            drop_clashes(into, had);
             cursor.advance()
         });
         if let Err(why) = read {
@@ -291,6 +294,25 @@ fn remove(into: &mut SeriesData, had: (usize, usize), start_ms: i64, end_ms: i64
     filter(&mut into.points, &kept);
     filter(&mut into.starts, &kept);
     let kept: Vec<bool> = into.histograms.iter().enumerate().map(|(i, p)| keep(i, had.1, p.at_ms)).collect();
+    filter(&mut into.histograms, &kept);
+    filter(&mut into.histogram_starts, &kept);
+}
+
+/// Of a time that a histogram had before, a number that came later goes, and the
+/// other way round.
+fn drop_clashes(into: &mut SeriesData, had: (usize, usize)) {
+    if into.points.is_empty() || into.histograms.is_empty() {
+        return;
+    }
+    let points: BTreeSet<i64> = into.points[..had.0].iter().map(|p| p.at_ms).collect();
+    let histograms: BTreeSet<i64> = into.histograms[..had.1].iter().map(|p| p.at_ms).collect();
+    let keep = |i: usize, had: usize, at_ms: i64, others: &BTreeSet<i64>| i < had || !others.contains(&at_ms);
+    let kept: Vec<bool> =
+        into.points.iter().enumerate().map(|(i, p)| keep(i, had.0, p.at_ms, &histograms)).collect();
+    filter(&mut into.points, &kept);
+    filter(&mut into.starts, &kept);
+    let kept: Vec<bool> =
+        into.histograms.iter().enumerate().map(|(i, p)| keep(i, had.1, p.at_ms, &points)).collect();
     filter(&mut into.histograms, &kept);
     filter(&mut into.histogram_starts, &kept);
 }

@@ -87,6 +87,7 @@ impl Cursor {
         for (start_ms, end_ms) in self.deleted(labels) {
             into.remove(had, had_histograms, start_ms, end_ms);
         }
+        into.drop_clashes(had, had_histograms);
         Ok(())
     }
 }

@@ -180,22 +180,21 @@ impl BlockWriter {
             return Ok(*column);
         }
         let (first_ms, last_ms) = (times[0], times[times.len() - 1]);
-        let known;
-        if times::is_steady(times) {
+        let known = if times::is_steady(times) {
             let key = (first_ms, last_ms, times.len());
-            known = match self.columns.steady.get(&key) {
+            match self.columns.steady.get(&key) {
                 Some(column) => *column,
                 None => {
                     let column = self.put_column(times, &[])?;
                     self.columns.steady.insert(key, column);
                     column
                 }
-            };
+            }
         } else {
             let mut hasher = FxHasher::default();
             times.iter().for_each(|t| hasher.write_i64(*t));
             let hash = hasher.finish();
-            known = match self.columns.kept.get(&hash) {
+            match self.columns.kept.get(&hash) {
                 Some((column, kept)) if **kept == *times => *column,
                 _ => {
                     let mut bytes = Vec::new();
@@ -208,8 +207,8 @@ impl BlockWriter {
                     }
                     column
                 }
-            };
-        }
+            }
+        };
         let last = self.columns.last.get_or_insert_default();
         last.0 = known;
         last.1.clear();

@@ -243,7 +243,7 @@ fn spread(hash: u32) -> u64 {
 
 /// Puts things into the order of their series' labels: cheaply by rank where
 /// they have one.
-pub(crate) fn sort_by_rank<T>(list: &mut Vec<T>, rank: impl Fn(&T) -> u32, labels: impl Fn(&T) -> &Labels) {
+pub(crate) fn sort_by_rank<T>(list: &mut [T], rank: impl Fn(&T) -> u32, labels: impl Fn(&T) -> &Labels) {
     list.sort_unstable_by_key(|item| rank(item));
     let ranked = list.partition_point(|item| rank(item) != UNRANKED);
     if ranked == list.len() {
