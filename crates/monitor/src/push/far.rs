@@ -84,7 +84,8 @@ impl Far {
     }
 
     async fn connect(&self) -> Result<Open, String> {
-        let refused = |error: std::io::Error| format!("cannot connect to `{}:{}`: {error}", self.host, self.port);
+        let refused =
+            |error: std::io::Error| format!("cannot connect to `{}:{}`: {error}", self.host, self.port);
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(refused)?;
         let _ = stream.set_nodelay(true); // Saves a wait, and its failure costs only that.
         let Some(tls) = &self.tls else { return handshake(stream).await };
@@ -186,7 +187,9 @@ async fn exchange(open: &mut Open, far: &Far, version: Version, body: Bytes) -> 
     let body = Limited::new(body, MAX_ANSWER).collect().await;
     let body = match body {
         Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => Bytes::from_static(b"(a long answer)"),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            Bytes::from_static(b"(a long answer)")
+        }
         Err(error) => return Err(failed(&error)),
     };
     Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
@@ -248,7 +251,10 @@ mod tests {
     fn urls() {
         let far = |url: &str| Far::new(url, None, || Err("no roots".into()));
         let good = far("http://[::1]:8428/api/v1/write?x=1").unwrap();
-        assert_eq!((good.host.as_str(), good.port, good.target.to_string()), ("::1", 8428, "/api/v1/write?x=1".into()));
+        assert_eq!(
+            (good.host.as_str(), good.port, good.target.to_string()),
+            ("::1", 8428, "/api/v1/write?x=1".into())
+        );
         assert_eq!(far("http://a/").unwrap().port, 80);
         let cases = [
             ("ftp://a/", "neither"),

@@ -3,7 +3,9 @@
 use super::keys::{Cache, Known};
 use monitor_model::histogram::HistogramError;
 use monitor_model::{Exemplar, Histogram, Labels, Metadata, MetricType};
-use monitor_store::{AppendReport, Batch, Error, ExemplarRow, FloatRow, HistogramRow, Refusal, SeriesRef, Store};
+use monitor_store::{
+    AppendReport, Batch, Error, ExemplarRow, FloatRow, HistogramRow, Refusal, SeriesRef, Store,
+};
 use monitor_wire::WireError;
 use monitor_wire::otlp::{self, OtlpSink};
 use monitor_wire::remote::{RawLabels, RemoteExemplar, RemoteMetadata, RemoteSink, Version, Written};
@@ -53,7 +55,14 @@ pub(crate) fn remote_write(
     let mut rows = Rows::default();
     let none = HashSet::new();
     let found = {
-        let mut reader = Reader { store, known: cache.known(), rows: &mut rows, series: None, new: None, forgotten: &none };
+        let mut reader = Reader {
+            store,
+            known: cache.known(),
+            rows: &mut rows,
+            series: None,
+            new: None,
+            forgotten: &none,
+        };
         version.read(body, &cache.hash(version), &mut reader)?;
         reader.known.found
     };
@@ -63,8 +72,14 @@ pub(crate) fn remote_write(
         // The store forgot series that the cache still had: what is theirs is
         // read again, and their labels with it.
         let found = {
-            let mut reader =
-                Reader { store, known: cache.known(), rows: &mut rows, series: None, new: None, forgotten: &forgotten };
+            let mut reader = Reader {
+                store,
+                known: cache.known(),
+                rows: &mut rows,
+                series: None,
+                new: None,
+                forgotten: &forgotten,
+            };
             version.read(body, &cache.hash(version), &mut reader)?;
             reader.known.found
         };
@@ -87,7 +102,11 @@ pub(crate) fn otlp_metrics(
 ) -> Result<Taken, Failed> {
     let read = |rows: &mut Rows| {
         let mut sink = Otlp { store, rows };
-        if json { otlp::read_json(body, settings, &mut sink) } else { otlp::read_protobuf(body, settings, &mut sink) }
+        if json {
+            otlp::read_json(body, settings, &mut sink)
+        } else {
+            otlp::read_protobuf(body, settings, &mut sink)
+        }
     };
     let mut rows = Rows::default();
     read(&mut rows)?;
@@ -309,7 +328,7 @@ impl OtlpSink for Otlp<'_> {
 }
 
 /// The metric family of a series: 2.0 says of series what belongs to families.
-fn family<'a>(name: &'a str, kind: MetricType) -> &'a str {
+fn family(name: &str, kind: MetricType) -> &str {
     let ends: &[&str] = match kind {
         MetricType::Histogram | MetricType::GaugeHistogram => &["_bucket", "_count", "_sum"],
         MetricType::Summary => &["_count", "_sum"],
@@ -321,7 +340,7 @@ fn family<'a>(name: &'a str, kind: MetricType) -> &'a str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use monitor_model::{METRIC_NAME, Matcher, SeriesData, Selection, Source};
+    use monitor_model::{METRIC_NAME, Matcher, Selection, SeriesData, Source};
     use monitor_wire::remote::{Outgoing, OutgoingHistogram, OutgoingSample, write_v1, write_v2};
 
     const NOW_MS: i64 = 1_700_000_000_000;
@@ -406,12 +425,17 @@ mod tests {
                 ..Outgoing::default()
             };
             let name = format!("{version:?}");
-            let taken = push(&store, &cache, version, &[
-                series(&[("job", "nameless")], &bad),
-                series(&[(METRIC_NAME, name.as_str())], &good),
-                series(&[(METRIC_NAME, "future")], &bad),
-                series(&[(METRIC_NAME, "old")], &old),
-            ]);
+            let taken = push(
+                &store,
+                &cache,
+                version,
+                &[
+                    series(&[("job", "nameless")], &bad),
+                    series(&[(METRIC_NAME, name.as_str())], &good),
+                    series(&[(METRIC_NAME, "future")], &bad),
+                    series(&[(METRIC_NAME, "old")], &old),
+                ],
+            );
             let first = version == Version::V1;
             assert_eq!(taken.written.samples, 2, "{taken:?}");
             assert_eq!((taken.stored, taken.duplicates), if first { (2, 0) } else { (1, 1) }, "{taken:?}");

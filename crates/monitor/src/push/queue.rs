@@ -103,7 +103,8 @@ impl Queue {
         let mut position = match read_position(&dir.join("position")) {
             Ok(position) => position,
             Err(why) => {
-                trouble.push(format!("`{}`: {why}; what waits is sent again", dir.join("position").display()));
+                trouble
+                    .push(format!("`{}`: {why}; what waits is sent again", dir.join("position").display()));
                 Position::default()
             }
         };
@@ -138,7 +139,10 @@ impl Queue {
     /// Appends a body. What is over the limit is dropped, the oldest first.
     pub(crate) fn append(&self, samples: u32, body: &[u8]) -> io::Result<Dropped> {
         if body.len() > MAX_BODY {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("a body of {} bytes", body.len())));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("a body of {} bytes", body.len()),
+            ));
         }
         let mut record = Vec::with_capacity(RECORD_HEAD + body.len());
         record.extend_from_slice(&(body.len() as u32).to_le_bytes());
@@ -149,7 +153,8 @@ impl Queue {
         record.extend_from_slice(&crc.finalize().to_le_bytes());
         record.extend_from_slice(body);
         let mut inner = self.inner();
-        let full = inner.files.back().is_some_and(|last| last.bytes + record.len() as u64 > FILE_BYTES.max(32));
+        let full =
+            inner.files.back().is_some_and(|last| last.bytes + record.len() as u64 > FILE_BYTES.max(32));
         let written = inner.files.back().is_some_and(|last| last.bytes > MAGIC.len() as u64);
         if full && written {
             let next = inner.files.back().map_or(1, |last| last.number + 1);
@@ -271,10 +276,11 @@ impl Queue {
         let end = Position { file: last.number, offset: last.bytes };
         let begin = Position { offset: inner.position.offset.max(MAGIC.len() as u64), ..inner.position };
         // An empty last file behind a position at the end of the one before.
-        begin < end && inner.files.iter().any(|file| {
-            let from = if file.number == begin.file { begin.offset } else { MAGIC.len() as u64 };
-            file.number >= begin.file && from < file.bytes
-        })
+        begin < end
+            && inner.files.iter().any(|file| {
+                let from = if file.number == begin.file { begin.offset } else { MAGIC.len() as u64 };
+                file.number >= begin.file && from < file.bytes
+            })
     }
 
     /// Samples that wait, and the bytes on disk.

@@ -2,7 +2,7 @@
 //! and messages of the queue as requests.
 
 use monitor_model::histogram::HistogramError;
-use monitor_model::{Exemplar, Histogram, Labels, LabelsBuilder, Matcher, Metadata, METRIC_NAME};
+use monitor_model::{Exemplar, Histogram, Labels, LabelsBuilder, METRIC_NAME, Matcher, Metadata};
 use monitor_wire::WireError;
 use monitor_wire::body::{BodyError, Encoding, snappy_encode};
 use monitor_wire::remote::{
@@ -103,7 +103,8 @@ pub(crate) fn request(
 
 /// A 1.0 request that has metadata only.
 pub(crate) fn metadata_request(metadata: &[(&String, &Metadata)]) -> Vec<u8> {
-    let pairs: Vec<(&str, &Metadata)> = metadata.iter().map(|(name, about)| (name.as_str(), *about)).collect();
+    let pairs: Vec<(&str, &Metadata)> =
+        metadata.iter().map(|(name, about)| (name.as_str(), *about)).collect();
     let mut body = Vec::new();
     write_v1(&[], &pairs, &mut body);
     snappy_encode(&body)
@@ -192,7 +193,9 @@ struct Unpacker<'a> {
 
 impl Unpacker<'_> {
     fn finish_row(&mut self) {
-        let Some(row) = self.row.take().filter(|row| row.len() > 0 || !row.exemplars.is_empty()) else { return };
+        let Some(row) = self.row.take().filter(|row| row.len() > 0 || !row.exemplars.is_empty()) else {
+            return;
+        };
         let mut hasher = std::hash::DefaultHasher::new();
         row.labels.hash(&mut hasher);
         let shard = (hasher.finish() % self.sorted.shards.len() as u64) as usize;
@@ -254,7 +257,11 @@ mod tests {
             labels: Labels::from_pairs([(METRIC_NAME, name), ("job", "a")]),
             samples: vec![OutgoingSample { at_ms, value: 1.5, start_ms: 7 }],
             histograms: vec![(at_ms + 1, Arc::new(histogram), 0)],
-            exemplars: vec![Exemplar { labels: Labels::from_pairs([("id", "1")]), value: 2.0, at_ms: Some(3) }],
+            exemplars: vec![Exemplar {
+                labels: Labels::from_pairs([("id", "1")]),
+                value: 2.0,
+                at_ms: Some(3),
+            }],
         }
     }
 
@@ -271,7 +278,8 @@ mod tests {
         // A series is in one shard, in order.
         let (sorted, _) = unpack([&body[..], &body].into_iter(), &Exit::default(), 8);
         for name in ["a", "b"] {
-            let homes = sorted.shards.iter().filter(|shard| shard.iter().any(|row| row.labels.name() == Some(name)));
+            let homes =
+                sorted.shards.iter().filter(|shard| shard.iter().any(|row| row.labels.name() == Some(name)));
             assert_eq!(homes.count(), 1);
         }
         assert_eq!(sorted.shards.iter().map(Vec::len).sum::<usize>(), 4);
@@ -302,7 +310,10 @@ mod tests {
         let numbers = read(Part::Numbers);
         assert_eq!((numbers.samples.len(), numbers.histograms.len(), numbers.exemplars.len()), (1, 0, 1));
         let histograms = read(Part::Histograms);
-        assert_eq!((histograms.samples.len(), histograms.histograms.len(), histograms.exemplars.len()), (0, 1, 0));
+        assert_eq!(
+            (histograms.samples.len(), histograms.histograms.len(), histograms.exemplars.len()),
+            (0, 1, 0)
+        );
         let (_, wrong) = unpack(std::iter::once(&b"nonsense"[..]), &Exit::default(), 1);
         assert_eq!(wrong.len(), 1);
     }

@@ -151,7 +151,10 @@ impl Sender {
         let mut left = sorted.shards;
         loop {
             let this = &*self;
-            let all = connections.iter_mut().zip(left).map(|(connection, rows)| this.shard(connection, rows, &families));
+            let all = connections
+                .iter_mut()
+                .zip(left)
+                .map(|(connection, rows)| this.shard(connection, rows, &families));
             let ends = join_all(all).await;
             left = Vec::with_capacity(ends.len());
             for end in ends {
@@ -355,11 +358,12 @@ mod tests {
     use monitor_wire::remote::OutgoingSample;
 
     type Answer = (u16, Vec<(&'static str, String)>);
+    type Taken = (Version, Vec<Row>);
 
     /// A receiver that answers as it is told, and keeps what it took.
     struct Receiver {
         port: u16,
-        taken: Arc<Mutex<Vec<(Version, Vec<Row>)>>>,
+        taken: Arc<Mutex<Vec<Taken>>>,
         versions: Arc<Mutex<Vec<String>>>,
     }
 
@@ -370,11 +374,12 @@ mod tests {
         let versions = Arc::new(Mutex::new(Vec::new()));
         let (own, heard) = (taken.clone(), versions.clone());
         let calls = Mutex::new(0);
-        let answer: Arc<Mutex<dyn FnMut(Version, u64) -> Answer + Send>> = Arc::new(Mutex::new(move |version, samples| {
-            let mut calls = calls.lock().unwrap();
-            *calls += 1;
-            answer(version, *calls, samples)
-        }));
+        let answer: Arc<Mutex<dyn FnMut(Version, u64) -> Answer + Send>> =
+            Arc::new(Mutex::new(move |version, samples| {
+                let mut calls = calls.lock().unwrap();
+                *calls += 1;
+                answer(version, *calls, samples)
+            }));
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
@@ -388,7 +393,8 @@ mod tests {
                         let body = request.into_body().collect().await.unwrap().to_bytes();
                         let rows = match version {
                             Version::V2 => {
-                                let (mut sorted, wrong) = unpack(std::iter::once(&body[..]), &Exit::default(), 1);
+                                let (mut sorted, wrong) =
+                                    unpack(std::iter::once(&body[..]), &Exit::default(), 1);
                                 assert!(wrong.is_empty());
                                 sorted.shards.remove(0)
                             }
@@ -406,7 +412,10 @@ mod tests {
                         response.body(Full::new(Bytes::from_static(b"as told")))
                     }
                 });
-                tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service),
+                );
             }
         });
         Receiver { port, taken, versions }
@@ -460,7 +469,7 @@ mod tests {
 
         async fn until(&self, done: impl Fn(&Progress) -> bool) {
             let wait = async {
-                while !(done(&self.progress) && !self.queue.is_waiting()) {
+                while !done(&self.progress) || self.queue.is_waiting() {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             };
@@ -557,7 +566,11 @@ mod tests {
             }
         };
         tokio::time::timeout(Duration::from_secs(20), wait).await.unwrap();
-        assert!(sending.progress.trouble().contains("samples wait: cannot connect to"), "{:?}", sending.progress);
+        assert!(
+            sending.progress.trouble().contains("samples wait: cannot connect to"),
+            "{:?}",
+            sending.progress
+        );
         assert!(sending.queue.is_waiting());
         let (queue, _dir) = sending.end().await;
         assert_eq!(queue.read(usize::MAX).unwrap().bodies.len(), 1);
