@@ -130,6 +130,10 @@ metrics! {
     MONITOR_QUERIES = Counter "bastide_monitor_queries_total" ["endpoint", "result"] "Queries answered";
     MONITOR_QUERY_DURATION = Histogram "bastide_monitor_query_duration_seconds" ["endpoint"] "Time spent answering a query";
     MONITOR_RULE_FAILURES = Counter "bastide_monitor_rule_failures_total" ["rule"] "Rule evaluations that failed";
+    MONITOR_RULE_EVALUATIONS = Counter "bastide_monitor_rule_evaluations_total" ["group"] "Evaluations of a group of rules";
+    MONITOR_RULE_MISSED = Counter "bastide_monitor_rule_evaluations_missed_total" ["group"] "Evaluations of a group left out because the one before took too long";
+    MONITOR_RULE_GROUP_SECONDS = Gauge "bastide_monitor_rule_group_last_duration_seconds" ["group"] "How long a group's last evaluation took";
+    MONITOR_DEAD_MAN = Counter "bastide_monitor_dead_man_calls_total" ["result"] "Calls to the outside checker: ok, failed";
     MONITOR_NOTIFICATIONS = Counter "bastide_monitor_notifications_total" ["receiver", "result"] "Notifications sent";
     MONITOR_LOG_LINES = Counter "bastide_monitor_log_lines_total" ["log", "result"] "Access log lines read: ok, malformed";
     MONITOR_LOG_LOST = Counter "bastide_monitor_log_lines_lost_total" ["log"] "Access log lines that were counted and are not kept for searching, because the disk did not take them";

@@ -15,7 +15,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
 /// Where and how.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     /// Where it answers.
     pub(crate) address: Address,
@@ -34,6 +34,43 @@ impl Endpoint {
             Address::Unix(_) => "localhost".to_owned(),
         };
         Self { address: address.clone(), tls, host }
+    }
+
+    /// Of `host:port`, `[::1]:port`, or a host alone, whose port is the scheme's.
+    pub(crate) fn of_authority(text: &str, tls: bool) -> Result<Self, String> {
+        let bare = text.rsplit_once(']').map_or(text, |(_, after)| after);
+        let address = match bare.contains(':') {
+            true => Address::parse(text)?,
+            false => Address::parse(&format!("{text}:{}", if tls { 443 } else { 80 }))?,
+        };
+        if matches!(address, Address::Unix(_)) {
+            return Err(format!("`{text}` is not `host:port`"));
+        }
+        Ok(Self { address, tls, host: text.to_owned() })
+    }
+
+    /// Of a URL, with its path and query.
+    pub(crate) fn of_url(url: &str) -> Result<(Self, String), String> {
+        let (tls, rest) = match url.split_once("://") {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (false, rest),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (true, rest),
+            _ => return Err(format!("`{url}` is not a URL; hint: `http://host:port/path`")),
+        };
+        let rest = rest.split('#').next().unwrap_or_default();
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        Ok((Self::of_authority(authority, tls)?, format!("{slash}{path}")))
+    }
+
+    /// The host without its port: the name that its certificate must have.
+    pub(crate) fn host_name(&self) -> &str {
+        let host = match self.host.rsplit_once(':') {
+            // A bare IPv6 address in brackets has colons of its own.
+            Some((host, port)) if !port.ends_with(']') => host,
+            _ => &self.host,
+        };
+        host.trim_start_matches('[').trim_end_matches(']')
     }
 }
 
@@ -86,8 +123,7 @@ async fn connect_and_send(endpoint: &Endpoint, exchange: Exchange<'_>) -> Result
     if !endpoint.tls {
         return send(stream, endpoint, exchange).await;
     }
-    let name = endpoint.host.rsplit_once(':').map_or(endpoint.host.as_str(), |(name, _)| name);
-    let name = name.trim_start_matches('[').trim_end_matches(']');
+    let name = endpoint.host_name();
     let name = ServerName::try_from(name.to_owned())
         .map_err(|_| format!("`{name}` is no name that a certificate could have"))?;
     let connector = TlsConnector::from(client_config()?);
@@ -139,7 +175,7 @@ impl<T> Drop for AbortOnDrop<T> {
 }
 
 /// Where distributions keep the roots they trust (the list of Go's `crypto/x509`).
-const ROOT_FILES: &[&str] = &[
+pub(crate) const ROOT_FILES: &[&str] = &[
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/ca-bundle.pem",
@@ -148,15 +184,23 @@ const ROOT_FILES: &[&str] = &[
     "/etc/ssl/cert.pem",
 ];
 
-/// The system's roots, or those of `SSL_CERT_FILE`; read once.
-fn client_config() -> Result<Arc<rustls::ClientConfig>, String> {
-    static CONFIG: OnceLock<Result<Arc<rustls::ClientConfig>, String>> = OnceLock::new();
-    CONFIG
+/// The file of the system's roots, or `SSL_CERT_FILE`.
+pub(crate) fn root_file() -> Result<std::path::PathBuf, String> {
+    let named = std::env::var_os("SSL_CERT_FILE").map(std::path::PathBuf::from);
+    let found =
+        named.or_else(|| ROOT_FILES.iter().map(std::path::PathBuf::from).find(|path| path.is_file())).ok_or(
+            "no file of trusted root certificates; hint: install `ca-certificates` or set SSL_CERT_FILE",
+        )?;
+    Ok(found)
+}
+
+/// Who is trusted unless told otherwise: the system's roots, or those of
+/// `SSL_CERT_FILE`; read once.
+pub(crate) fn system_roots() -> Result<Arc<rustls::RootCertStore>, String> {
+    static ROOTS: OnceLock<Result<Arc<rustls::RootCertStore>, String>> = OnceLock::new();
+    ROOTS
         .get_or_init(|| {
-            let named = std::env::var_os("SSL_CERT_FILE").map(std::path::PathBuf::from);
-            let path = named
-                .or_else(|| ROOT_FILES.iter().map(std::path::PathBuf::from).find(|path| path.is_file()))
-                .ok_or("no file of trusted root certificates; hint: install `ca-certificates` or set SSL_CERT_FILE")?;
+            let path = root_file()?;
             let pem = std::fs::read(&path)
                 .map_err(|error| format!("cannot read the trusted roots `{}`: {error}", path.display()))?;
             let roots: Vec<CertificateDer<'static>> =
@@ -164,13 +208,26 @@ fn client_config() -> Result<Arc<rustls::ClientConfig>, String> {
             let mut store = rustls::RootCertStore::empty();
             let (added, _) = store.add_parsable_certificates(roots);
             if added == 0 {
-                return Err(format!("no certificate in `{}`; hint: reinstall `ca-certificates`", path.display()));
+                return Err(format!(
+                    "no certificate in `{}`; hint: reinstall `ca-certificates`",
+                    path.display()
+                ));
             }
+            Ok(Arc::new(store))
+        })
+        .clone()
+}
+
+/// TLS as clients speak it where nothing else is configured.
+pub(crate) fn client_config() -> Result<Arc<rustls::ClientConfig>, String> {
+    static CONFIG: OnceLock<Result<Arc<rustls::ClientConfig>, String>> = OnceLock::new();
+    CONFIG
+        .get_or_init(|| {
             let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
             let config = rustls::ClientConfig::builder_with_provider(provider)
                 .with_safe_default_protocol_versions()
                 .map_err(|error| error.to_string())?
-                .with_root_certificates(store)
+                .with_root_certificates(system_roots()?)
                 .with_no_client_auth();
             Ok(Arc::new(config))
         })

@@ -6,16 +6,13 @@
 //! told, `monitor-store` keeps. It never touches traffic: nothing on the line
 //! waits for it, and it may be stopped at any time.
 //!
-//! Limits of this version: text format 0.0.4 only, no relabelling, no remote
-//! write, one machine; scrapes without keep-alive. Bounds: 16 MiB and 50,000
-//! samples a scrape, 8 queries at once of 30 s each, 512 page connections.
+//! Bounds: a scrape's body and samples as the revision says, 8 queries at once of 30 s each, 512 page connections.
 //!
 //! Sources: Prometheus' documentation, "HTTP API", "Exposition formats",
 //! "Jobs and instances".
 
 pub mod agent;
 mod api;
-mod exposition;
 mod fetch;
 mod growth;
 mod host;
@@ -24,6 +21,7 @@ mod logs;
 mod notify;
 mod page;
 mod plan;
+mod push;
 mod queries;
 mod rules;
 mod scrape;

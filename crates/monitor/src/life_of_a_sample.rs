@@ -20,12 +20,13 @@
 
 use crate::logs;
 use crate::plan::Plan;
+use crate::push::{Forward, Push};
 use crate::queries::Queries;
 use crate::rules::{Book, Loop};
-use crate::scrape::{Go, Scraper};
+use crate::scrape::{Go, Pools};
 use crate::server::Sockets;
 use crate::sink::Sink;
-use crate::state::{Scraped, State, lock};
+use crate::state::{State, lock};
 use base::names;
 use monitor_store::Store;
 use role::{Fault, Role, Shutdown, Start};
@@ -56,11 +57,14 @@ pub async fn run(start: Start<site::Monitor>) -> Result<(), Fault> {
         .map_err(|error| Fault::new(format!("cannot make `{}`: {error}", dir.display())))?;
     let (store, opened) = open_store(dir.join("store"), &plan).await?;
     let store = Arc::new(store);
+    let forward = Arc::new(Forward::new(store.clone(), dir.join("remote-write"), registry.clone()));
+    let max_series = plan.site.store.max_series;
     let state = Arc::new(State {
-        sink: Arc::new(Sink::new(store.clone(), &registry)),
+        sink: Arc::new(Sink::new(store.clone(), forward.clone(), &registry)),
+        push: Arc::new(Push::new(store.clone(), forward, max_series, registry.clone())),
         queries: Queries::new(store),
         plan: watch::Sender::new(Arc::new(plan)),
-        targets: Mutex::default(),
+        board: Arc::default(),
         book: Mutex::new(Book::default()),
         events,
         registry: registry.clone(),
@@ -98,10 +102,12 @@ pub async fn run(start: Start<site::Monitor>) -> Result<(), Fault> {
     let rules = tokio::spawn(rules.run(shutdown.clone()));
     let upkeep = tokio::spawn(keep_up(state.clone(), shutdown.clone()));
     let band = tokio::spawn(crate::growth::keep_band(state.clone(), shutdown.clone()));
-    let mut work = Work { state: state.clone(), dir, targets: BTreeMap::new(), logs: BTreeMap::new() };
+    let pools = Pools::new(state.sink.clone(), state.registry.clone(), state.board.clone());
+    let mut work = Work { state: state.clone(), dir, pools, logs: BTreeMap::new() };
     let mut plans = state.plan.subscribe();
     loop {
         let plan = plans.borrow_and_update().clone();
+        state.push.forward.follow(&plan.site).await;
         work.follow(&plan);
         sockets.close_others(&plan.site.listen, &state);
         for (asked, listener) in std::mem::take(&mut *lock(&opened_sockets)) {
@@ -118,6 +124,7 @@ pub async fn run(start: Start<site::Monitor>) -> Result<(), Fault> {
     state.queries.close();
     // At the end: logs and rules save where they are, and the log of the store is synced.
     work.end().await;
+    state.push.forward.end().await;
     let _ = tokio::time::timeout(END, rules).await;
     let _ = tokio::time::timeout(END, upkeep).await;
     let _ = tokio::time::timeout(END, band).await;
@@ -206,7 +213,7 @@ const UPKEEP: &str = "the store's upkeep failed: ";
 struct Work {
     state: Arc<State>,
     dir: PathBuf,
-    targets: BTreeMap<(String, String), JoinHandle<()>>,
+    pools: Pools,
     logs: BTreeMap<String, (Log, watch::Sender<Go>, JoinHandle<()>)>,
 }
 
@@ -214,28 +221,7 @@ impl Work {
     /// Starts what is new and ends what is gone; the rest goes on undisturbed.
     fn follow(&mut self, plan: &Plan) {
         let interval = plan.site.scrape_interval.duration();
-        let mut targets = lock(&self.state.targets);
-        targets.retain(|key, scraped| {
-            let wanted = plan.site.targets.contains(&scraped.target) && scraped.interval == interval;
-            if !wanted {
-                // The same job and instance elsewhere is the same series: it goes on.
-                let moved = plan.site.targets.iter().any(|t| (&t.job, &t.instance) == (&key.0, &key.1));
-                scraped.go.send_replace(if moved { Go::Shutdown } else { Go::Removed });
-                self.targets.remove(key);
-            }
-            wanted
-        });
-        for target in &plan.site.targets {
-            let key = (target.job.clone(), target.instance.clone());
-            if targets.contains_key(&key) {
-                continue;
-            }
-            let (scraper, health) = Scraper::new(target.clone(), interval, self.state.sink.clone());
-            let (go, told) = watch::channel(Go::On);
-            self.targets.insert(key.clone(), tokio::spawn(scraper.run(told)));
-            targets.insert(key, Scraped { target: target.clone(), interval, health, go });
-        }
-        drop(targets);
+        self.pools.follow(&plan.pools);
 
         self.logs.retain(|_, (log, go, _)| {
             let wanted = plan.site.logs.contains(log);
@@ -255,16 +241,15 @@ impl Work {
     }
 
     async fn end(self) {
-        for scraped in lock(&self.state.targets).values() {
-            scraped.go.send_replace(Go::Shutdown);
-        }
         for (_, go, _) in self.logs.values() {
             go.send_replace(Go::Shutdown);
         }
-        let logs = self.logs.into_values().map(|(_, _, task)| task);
-        for task in self.targets.into_values().chain(logs) {
-            let _ = tokio::time::timeout(END, task).await;
-        }
+        let logs = async {
+            for (_, _, task) in self.logs.into_values() {
+                let _ = tokio::time::timeout(END, task).await;
+            }
+        };
+        tokio::join!(self.pools.end(), logs);
     }
 }
 
@@ -324,6 +309,7 @@ impl Role for Monitor {
     }
 
     fn gather(&self) {
+        self.state.push.forward.gather();
         let stats = self.state.sink.store().stats();
         self.state.registry.gauge(&names::MONITOR_SERIES).with(&[]).set(stats.series as f64);
         let bytes = stats.block_bytes + stats.log_bytes;
@@ -344,12 +330,14 @@ impl State {
     fn status(&self) -> Value {
         let plan = self.plan();
         let stats = self.sink.store().stats();
-        let down: Vec<Value> = lock(&self.targets)
-            .values()
-            .filter_map(|scraped| {
-                let error = lock(&scraped.health).error.clone();
-                let name = (&scraped.target.job, &scraped.target.instance);
-                (!error.is_empty()).then(|| json!({ "job": name.0, "instance": name.1, "error": error }))
+        let targets = self.board.targets();
+        let down: Vec<Value> = targets
+            .iter()
+            .filter_map(|target| {
+                let error = lock(&target.health).error.clone();
+                let label = |name: &str| target.work.target.labels.get(name).unwrap_or_default().to_owned();
+                let (job, instance) = (label("job"), label("instance"));
+                (!error.is_empty()).then(|| json!({ "job": job, "instance": instance, "error": error }))
             })
             .collect();
         let book = lock(&self.book);
@@ -372,7 +360,7 @@ impl State {
         json!({
             "revision": plan.revision,
             "listening": lock(&self.listening).iter().map(SocketAddr::to_string).collect::<Vec<_>>(),
-            "targets": plan.site.targets.len(),
+            "targets": targets.len(),
             "targets_down": down,
             "series": stats.series,
             "store_bytes": stats.block_bytes + stats.log_bytes,
@@ -380,7 +368,7 @@ impl State {
             "rules_failing": failing,
             "undelivered": book.undelivered,
             "damage": damage,
-            "trouble": lock(&self.trouble).iter().chain(lock(&self.log_trouble).values()).cloned().chain(self.sink.trouble()).collect::<Vec<_>>(),
+            "trouble": lock(&self.trouble).iter().chain(lock(&self.log_trouble).values()).cloned().chain(self.sink.trouble()).chain(self.push.forward.trouble()).chain(self.board.trouble()).chain(plan.notes.iter().cloned()).collect::<Vec<_>>(),
         })
     }
 }

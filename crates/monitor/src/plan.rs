@@ -1,14 +1,13 @@
 //! A revision, checked and compiled: every expression read, every template and
 //! address understood, before anything that runs is touched.
 
-use crate::notify::Hook;
+use crate::rules::plan::{Group, groups, told};
 use base::RevisionId;
-use monitor_alert::group;
-use monitor_alert::settings::{self, Alert, Receiver, Rule};
+use monitor_alert::manager::Config;
+use monitor_alert::settings::Alert;
 use monitor_alert::template::Template;
-use monitor_promql::Query;
 use monitor_promql::labels::{is_label_name, is_metric_name};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// What runs.
 pub(crate) struct Plan {
@@ -16,36 +15,20 @@ pub(crate) struct Plan {
     pub(crate) revision: RevisionId,
     /// Its content.
     pub(crate) site: site::Monitor,
-    /// Recording rules in order.
-    pub(crate) recordings: Vec<Recording>,
-    /// Alerting rules in order.
-    pub(crate) alerts: Vec<AlertRule>,
-    /// Where each receiver is told.
-    pub(crate) hooks: BTreeMap<String, Hook>,
-}
-
-/// A recording rule.
-pub(crate) struct Recording {
-    /// The series' name.
-    pub(crate) record: String,
-    /// The expression.
-    pub(crate) query: Query,
-}
-
-/// An alerting rule.
-pub(crate) struct AlertRule {
-    /// Unique among the rules, and the same in the next revision.
-    pub(crate) key: String,
-    /// As it was written.
-    pub(crate) rule: Alert,
-    /// Its expression.
-    pub(crate) query: Query,
+    /// Groups of rules: the site's own first, then those of rule files.
+    pub(crate) groups: Vec<Group>,
+    /// Who is told of what.
+    pub(crate) manager: Config,
+    /// What is scraped.
+    pub(crate) pools: Vec<crate::scrape::PoolPlan>,
+    /// What the operator should know of this revision.
+    pub(crate) notes: Vec<String>,
 }
 
 impl Plan {
     /// Compiles a revision; all errors at once, each a sentence for the operator.
     pub(crate) fn compile(revision: site::Revision<site::Monitor>) -> Result<Self, Vec<String>> {
-        let site = revision.site;
+        let mut site = revision.site;
         let mut errors = Vec::new();
         if site.listen.is_empty() {
             errors.push("the monitor listens nowhere; hint: give `listen` an address".to_owned());
@@ -57,43 +40,35 @@ impl Plan {
             ));
         }
         check_unique(&site, &mut errors);
+        errors.extend(site.remote_write.iter().filter_map(|remote| crate::push::check(remote).err()));
+        let (mut pools, mut notes) = (Vec::new(), Vec::new());
+        match crate::scrape::pools_of(&site) {
+            Ok(planned) => {
+                (pools, notes) = (planned.pools, planned.notes);
+                // What the revision itself says goes before what a file of Prometheus says.
+                for (name, value) in planned.external_labels {
+                    if site.external_labels.iter().all(|(known, _)| *known != name) {
+                        site.external_labels.push((name, value));
+                    }
+                }
+            }
+            Err(wrong) => errors.extend(wrong),
+        }
         for log in &site.logs {
             if let Err(error) = monitor_logs::Format::compile(&crate::logs::spec(&log.format)) {
                 errors.push(format!("log `{}`: {error}", log.name));
             }
         }
 
-        let mut query = |what: &str, expr: &str| match Query::parse(expr) {
-            Ok(query) => Some(query),
-            Err(error) => {
-                errors.push(format!("{what}: `{expr}` is not an expression: {error}"));
-                None
-            }
-        };
-        let mut recordings = Vec::new();
-        for rule in &site.alert.recordings {
-            if let Some(query) = query(&format!("recording rule `{}`", rule.record), &rule.expr) {
-                recordings.push(Recording { record: rule.record.clone(), query });
-            }
-        }
-        let mut alerts = Vec::new();
-        let own = settings::Group {
-            name: group::OWN_GROUP.to_owned(),
-            rules: site.alert.alerts.iter().map(Rule::from).collect(),
-            ..Default::default()
-        };
-        for (rule, key) in site.alert.alerts.iter().zip(group::keys(&own)) {
-            if let Some(query) = query(&format!("alert `{}`", rule.name), &rule.expr) {
-                alerts.push(AlertRule { key, rule: rule.clone(), query });
-            }
-        }
+        let manager = told(&site, &mut errors);
+        let groups = groups(&site, &manager, &mut notes, &mut errors);
         for rule in &site.alert.recordings {
             if !is_metric_name(&rule.record) {
                 errors.push(format!("recording rule `{}`: that is not a metric name", rule.record));
             }
         }
         for rule in &site.alert.alerts {
-            check_alert(rule, &site.alert.receivers, &mut errors);
+            check_alert(rule, &manager, &mut errors);
         }
         if site.alert.interval.0 < 100 && !(site.alert.alerts.is_empty() && site.alert.recordings.is_empty())
         {
@@ -103,16 +78,8 @@ impl Plan {
             ));
         }
 
-        let mut hooks = BTreeMap::new();
-        for receiver in &site.alert.receivers {
-            match Hook::parse(receiver.webhook.reveal()) {
-                Ok(hook) => drop(hooks.insert(receiver.name.clone(), hook)),
-                // The URL itself is a secret: it may hold a token.
-                Err(why) => errors.push(format!("receiver `{}`: its webhook URL {why}", receiver.name)),
-            }
-        }
         if errors.is_empty() {
-            Ok(Self { revision: revision.id, site, recordings, alerts, hooks })
+            Ok(Self { revision: revision.id, site, groups, manager, pools, notes })
         } else {
             Err(errors)
         }
@@ -143,9 +110,9 @@ fn check_unique(site: &site::Monitor, errors: &mut Vec<String>) {
     }
 }
 
-fn check_alert(rule: &Alert, receivers: &[Receiver], errors: &mut Vec<String>) {
+fn check_alert(rule: &Alert, manager: &Config, errors: &mut Vec<String>) {
     for name in &rule.to {
-        if receivers.iter().all(|r| r.name != *name) {
+        if manager.receivers.iter().all(|r| r.name != *name) {
             errors.push(format!("alert `{}` goes to receiver `{name}`, which is not declared", rule.name));
         }
     }
@@ -214,7 +181,7 @@ mod tests {
             "sum(",
             "not a metric name",
             "rate(up)",
-            "`if`",
+            "a value is missing",
             "`nobody`",
             "`ops`",
         ] {
@@ -236,6 +203,7 @@ mod tests {
         let mut site = site();
         site.alert = monitor_alert::ready_made(&facts);
         let plan = compile(site).map_err(|e| e.join("\n")).unwrap();
-        assert!(plan.alerts.len() >= 10 && plan.recordings.len() == 5);
+        let recordings = plan.groups[0].rules.iter().filter(|r| r.is_recording()).count();
+        assert!(plan.groups.len() == 1 && plan.groups[0].rules.len() >= 15 && recordings == 5);
     }
 }

@@ -4,9 +4,11 @@
 //! full disk costs the samples of that moment, each counted; the next append
 //! tries again.
 
+use crate::push::Forward;
 use base::names;
-use monitor_promql::Labels;
-use monitor_store::{Sample, Store};
+use monitor_model::Metadata;
+use monitor_promql::{Histogram, Labels};
+use monitor_store::{AppendReport, Batch, Refusal, Sample, Store};
 use role::{Counter, Registry};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,6 +25,8 @@ pub(crate) struct Pending {
 /// The store with its counters.
 pub(crate) struct Sink {
     store: Arc<Store>,
+    /// What is stored is sent on too.
+    forward: Arc<Forward>,
     stored: Arc<Counter>,
     duplicate: Arc<Counter>,
     out_of_order: Arc<Counter>,
@@ -34,10 +38,11 @@ pub(crate) struct Sink {
 
 impl Sink {
     /// Counts in `registry`.
-    pub(crate) fn new(store: Arc<Store>, registry: &Registry) -> Self {
+    pub(crate) fn new(store: Arc<Store>, forward: Arc<Forward>, registry: &Registry) -> Self {
         let samples = registry.counter(&names::MONITOR_SAMPLES);
         Self {
             store,
+            forward,
             stored: samples.with(&["stored"]),
             duplicate: samples.with(&["duplicate"]),
             out_of_order: samples.with(&["out_of_order"]),
@@ -57,6 +62,7 @@ impl Sink {
         let now_ms = sys::clock::now_ms() as i64;
         match self.store.append_samples(&samples, now_ms) {
             Ok(report) => {
+                self.forward.samples(batch);
                 self.stored.add(report.stored);
                 self.duplicate.add(report.duplicates);
                 for (reason, count) in &report.refused {
@@ -71,6 +77,85 @@ impl Sink {
             }
             Err(error) => {
                 self.failed.add(batch.len() as u64);
+                self.note(Some(error.to_string()));
+            }
+        }
+    }
+
+    /// Stores rows of series that were asked for before. What is not stored is
+    /// counted by reason; rows of series that the store has forgotten are named in
+    /// the report and not counted here. `None` where the disk failed.
+    pub(crate) fn append_batch(&self, batch: &Batch) -> Option<AppendReport> {
+        if batch.is_empty() {
+            return Some(AppendReport::default());
+        }
+        let now_ms = sys::clock::now_ms() as i64;
+        match self.store.append(batch, now_ms) {
+            Ok(report) => {
+                self.forward.rows(batch);
+                self.stored.add(report.stored);
+                self.duplicate.add(report.duplicates);
+                let of_rows = report.refused.iter().filter(|(reason, _)| *reason != Refusal::Forgotten);
+                for (reason, count) in of_rows {
+                    let counter =
+                        if reason.result() == "out_of_order" { &self.out_of_order } else { &self.refused };
+                    counter.add(*count);
+                }
+                let first = report.first_refused.filter(|(_, reason)| *reason != Refusal::Forgotten);
+                self.note(first.map(|(_, reason)| reason.to_string()));
+                Some(report)
+            }
+            Err(error) => {
+                self.failed.add((batch.floats.len() + batch.histograms.len()) as u64);
+                self.note(Some(error.to_string()));
+                None
+            }
+        }
+    }
+
+    /// Samples that a scrape had and that became no rows: a second one of a series,
+    /// and those of series that the store does not take, with the first reason.
+    pub(crate) fn note_scrape(&self, duplicates: u64, refused: &(u64, Option<String>)) {
+        self.duplicate.add(duplicates);
+        self.refused.add(refused.0);
+        if let Some(why) = &refused.1 {
+            self.note(Some(why.clone()));
+        }
+    }
+
+    /// Stores what is known of metrics; what the disk does not take is told again
+    /// when it changes.
+    pub(crate) fn append_metadata<'a>(&self, all: impl IntoIterator<Item = (&'a str, &'a Metadata)>) {
+        if let Err(error) = self.store.append_metadata(all) {
+            self.note(Some(error.to_string()));
+        }
+    }
+
+    /// Stores native histograms: labels, Unix milliseconds, value.
+    pub(crate) fn append_histograms(&self, rows: &[(Labels, i64, Arc<Histogram>)]) {
+        let mut batch = Batch::default();
+        for (labels, at_ms, value) in rows {
+            match self.store.series(labels) {
+                Ok(series) => {
+                    let row = monitor_store::HistogramRow { series, at_ms: *at_ms, value: value.clone(), start_ms: 0 };
+                    batch.histograms.push(row);
+                }
+                Err(why) => {
+                    self.refused.add(1);
+                    self.note(Some(format!("{why}: {labels}")));
+                }
+            }
+        }
+        if batch.is_empty() {
+            return;
+        }
+        match self.store.append(&batch, sys::clock::now_ms() as i64) {
+            Ok(report) => {
+                self.stored.add(report.stored);
+                self.duplicate.add(report.duplicates);
+            }
+            Err(error) => {
+                self.failed.add(batch.histograms.len() as u64);
                 self.note(Some(error.to_string()));
             }
         }

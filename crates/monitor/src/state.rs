@@ -3,11 +3,10 @@
 use crate::plan::Plan;
 use crate::queries::Queries;
 use crate::rules::Book;
-use crate::scrape::{Go, Health};
+use crate::scrape::Board;
 use crate::sink::Sink;
 use monitor_store::{Damage, OpenReport};
 use role::{Events, Registry};
-use site::Target;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,10 +19,12 @@ pub(crate) struct State {
     pub(crate) plan: watch::Sender<Arc<Plan>>,
     /// The way into the store.
     pub(crate) sink: Arc<Sink>,
+    /// Samples that are pushed here, and sent on from here.
+    pub(crate) push: Arc<crate::push::Push>,
     /// The way out of it.
     pub(crate) queries: Queries,
     /// Targets with how they fare.
-    pub(crate) targets: Mutex<BTreeMap<(String, String), Scraped>>,
+    pub(crate) board: Arc<Board>,
     /// Rules with how they fare.
     pub(crate) book: Mutex<Book>,
     /// The event log.
@@ -48,18 +49,6 @@ pub(crate) struct State {
     pub(crate) trouble: Mutex<Vec<String>>,
 }
 
-/// A target and its task.
-pub(crate) struct Scraped {
-    /// As the revision says.
-    pub(crate) target: Target,
-    /// Between two scrapes.
-    pub(crate) interval: std::time::Duration,
-    /// How it fares.
-    pub(crate) health: Arc<Mutex<Health>>,
-    /// Tells its task what to do.
-    pub(crate) go: watch::Sender<Go>,
-}
-
 impl State {
     /// What runs now.
     pub(crate) fn plan(&self) -> Arc<Plan> {
@@ -69,6 +58,9 @@ impl State {
     /// The page's URL, without a slash at its end.
     pub(crate) fn external_url(&self) -> String {
         let plan = self.plan();
+        if let Some(url) = plan.site.external_url.as_deref().filter(|url| !url.is_empty()) {
+            return url.trim_end_matches('/').to_owned();
+        }
         let told = plan.site.line.page_url.trim_end_matches('/');
         if !told.is_empty() {
             return told.to_owned();

@@ -7,3 +7,4 @@ mod common;
 mod logs;
 mod ready_made;
 mod scrape_and_query;
+mod scraping;

@@ -2,13 +2,13 @@
 
 use super::{Failure, limit_param};
 use crate::api::{Params, json};
-use crate::scrape::{Metadata, Scraper};
+use crate::scrape::{PoolView, TargetView};
 use crate::state::{State, lock};
-use base::Address;
 use monitor_alert::{ZERO_TIME, rfc3339};
+use monitor_model::Metadata;
 use monitor_promql::{Labels, Matcher, parse_selector};
-use serde_json::{Value, json};
-use site::Target;
+use monitor_scrape::format_duration;
+use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 fn success(data: &Value) -> String {
@@ -29,74 +29,84 @@ pub(super) fn metadata(state: &State, params: &Params) -> Result<String, Failure
         Some(Err(_)) => return Err(Failure::bad("limit_per_metric must be a number")),
     };
     let wanted = params.get("metric");
-    let mut found: BTreeMap<String, BTreeSet<Metadata>> = BTreeMap::new();
-    for scraped in lock(&state.targets).values() {
-        for (name, metadata) in &lock(&scraped.health).metadata {
-            if wanted.is_none_or(|w| w == name) {
-                found.entry(name.clone()).or_default().insert(metadata.clone());
-            }
+    let mut found: BTreeMap<String, BTreeSet<(&'static str, String, String)>> = BTreeMap::new();
+    for target in state.board.targets() {
+        let told = lock(&target.health).metadata.clone();
+        for (name, metadata) in told.iter().filter(|(name, _)| wanted.is_none_or(|w| w == *name)) {
+            let Metadata { kind, unit, help } = metadata;
+            found.entry(name.clone()).or_default().insert((kind.as_str(), help.clone(), unit.clone()));
         }
     }
-    let shown: serde_json::Map<String, Value> = found
+    let shown: Map<String, Value> = found
         .into_iter()
         .take(limit)
         .map(|(name, all)| {
             let list = all.into_iter().take(per_metric);
-            (name, list.map(|m| json!({ "type": kind(&m), "help": m.help, "unit": "" })).collect())
+            (
+                name,
+                list.map(|(kind, help, unit)| json!({ "type": kind, "help": help, "unit": unit })).collect(),
+            )
         })
         .collect();
     Ok(success(&shown.into()))
 }
 
-fn kind(metadata: &Metadata) -> &str {
-    if metadata.kind.is_empty() { "unknown" } else { &metadata.kind }
+fn labels(labels: &Labels) -> Value {
+    labels.iter().map(|(name, value)| (name.to_owned(), Value::from(value))).collect::<Map<_, _>>().into()
 }
 
 /// `/api/v1/targets`.
 pub(super) fn targets(state: &State, params: &Params) -> Result<String, Failure> {
     let wanted = params.get("state").unwrap_or("any").to_ascii_lowercase();
-    let active = wanted != "dropped";
-    let pool = params.get("scrapePool");
-    let interval = state.plan().site.scrape_interval;
-    let timeout = base::Millis(Scraper::timeout(interval.duration()).as_millis() as u64);
-    let list: Vec<Value> = lock(&state.targets)
-        .values()
-        .filter(|scraped| active && pool.is_none_or(|pool| pool == scraped.target.job))
-        .map(|scraped| {
-            let target = &scraped.target;
-            let health = lock(&scraped.health);
-            let url = url(target);
-            json!({
-                "discoveredLabels": {
-                    "__address__": target.address.to_string(),
-                    "__metrics_path__": target.path,
-                    "__scheme__": scheme(target),
-                    "job": target.job,
-                },
-                "labels": { "instance": target.instance, "job": target.job },
-                "scrapePool": target.job,
-                "scrapeUrl": url,
-                "globalUrl": url,
-                "lastError": health.error,
-                "lastScrape": health.at_ms.map_or_else(|| ZERO_TIME.to_owned(), rfc3339),
-                "lastScrapeDuration": health.took_s,
-                "health": match (health.at_ms, health.error.is_empty()) {
-                    (None, _) => "unknown",
-                    (_, true) => "up",
-                    (_, false) => "down",
-                },
-                "scrapeInterval": interval.to_string(),
-                "scrapeTimeout": timeout.to_string(),
-            })
-        })
+    let (active, dropped) = (wanted != "dropped", wanted != "active");
+    let named = params.get("scrapePool");
+    let mut pools = state.board.pools();
+    pools.retain(|pool| named.is_none_or(|name| name.is_empty() || name == pool.name));
+    let of_active = |pool: &PoolView| pool.targets.iter().map(active_target).collect::<Vec<_>>();
+    let of_dropped = |pool: &PoolView| {
+        let entry = |found| json!({ "discoveredLabels": labels(found), "scrapePool": pool.name });
+        pool.dropped.iter().map(entry).collect::<Vec<_>>()
+    };
+    let active: Vec<Value> = pools.iter().filter(|_| active).flat_map(of_active).collect();
+    let counts: Map<String, Value> = pools
+        .iter()
+        .filter(|pool| dropped && pool.dropped_count > 0)
+        .map(|pool| (pool.name.clone(), pool.dropped_count.into()))
         .collect();
-    Ok(success(&json!({ "activeTargets": list, "droppedTargets": [], "droppedTargetCounts": {} })))
+    let dropped: Vec<Value> = pools.iter().filter(|_| dropped).flat_map(of_dropped).collect();
+    Ok(success(&json!({
+        "activeTargets": active,
+        "droppedTargets": dropped,
+        "droppedTargetCounts": counts,
+    })))
 }
 
-/// `/api/v1/scrape_pools`: the jobs that have targets.
+fn active_target(view: &TargetView) -> Value {
+    let target = &view.work.target;
+    let health = lock(&view.health);
+    json!({
+        "discoveredLabels": labels(&target.discovered),
+        "labels": labels(&target.labels),
+        "scrapePool": view.work.pool.name,
+        "scrapeUrl": target.url,
+        "globalUrl": target.url,
+        "lastError": health.error,
+        "lastScrape": health.at_ms.map_or_else(|| ZERO_TIME.to_owned(), rfc3339),
+        "lastScrapeDuration": health.took_s,
+        "health": match (health.at_ms, health.error.is_empty()) {
+            (None, _) => "unknown",
+            (_, true) => "up",
+            (_, false) => "down",
+        },
+        "scrapeInterval": format_duration(target.interval_ms),
+        "scrapeTimeout": format_duration(target.timeout_ms),
+    })
+}
+
+/// `/api/v1/scrape_pools`.
 pub(super) fn scrape_pools(state: &State) -> String {
-    let jobs: BTreeSet<String> = lock(&state.targets).values().map(|s| s.target.job.clone()).collect();
-    success(&json!({ "scrapePools": jobs }))
+    let names: BTreeSet<String> = state.board.pools().into_iter().map(|pool| pool.name).collect();
+    success(&json!({ "scrapePools": names }))
 }
 
 /// `/api/v1/targets/metadata`: what each target says of its metrics.
@@ -108,37 +118,23 @@ pub(super) fn targets_metadata(state: &State, params: &Params) -> Result<String,
     };
     let metric = params.get("metric");
     let mut list = Vec::new();
-    for scraped in lock(&state.targets).values() {
-        let Target { instance, job, .. } = &scraped.target;
-        let labels = Labels::from_pairs([("instance", instance), ("job", job)]);
-        if !Matcher::all_match(&matchers, &labels) {
+    for view in state.board.targets() {
+        let target = &view.work.target;
+        if !Matcher::all_match(&matchers, &target.labels) {
             continue;
         }
-        for (name, metadata) in &lock(&scraped.health).metadata {
-            if metric.is_some_and(|metric| metric != name) {
-                continue;
-            }
-            let mut entry = json!({ "target": { "instance": instance, "job": job } });
+        let told = lock(&view.health).metadata.clone();
+        for (name, metadata) in told.iter().filter(|(name, _)| metric.is_none_or(|metric| metric == *name)) {
+            let mut entry = json!({ "target": labels(&target.labels) });
             if metric.is_none() {
                 entry["metric"] = name.as_str().into();
             }
-            entry["type"] = kind(metadata).into();
+            entry["type"] = metadata.kind.as_str().into();
             entry["help"] = metadata.help.as_str().into();
-            entry["unit"] = "".into();
+            entry["unit"] = metadata.unit.as_str().into();
             list.push(entry);
         }
     }
     list.truncate(limit);
     Ok(success(&list.into()))
-}
-
-fn scheme(target: &Target) -> &'static str {
-    if target.tls { "https" } else { "http" }
-}
-
-fn url(target: &Target) -> String {
-    match &target.address {
-        Address::Unix(path) => format!("unix:{}:{}", path.display(), target.path),
-        address => format!("{}://{address}{}", scheme(target), target.path),
-    }
 }
