@@ -9,7 +9,7 @@ use base::names;
 use hyper::{HeaderMap, Method, StatusCode};
 use monitor_promql::{Error, Matcher, SourceError, parse_selector};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 mod admin;
 pub(crate) mod federate;
@@ -192,12 +192,19 @@ fn times(params: &Params) -> Result<(i64, i64), Failure> {
 const TRUNCATED: &str = "results truncated due to limit";
 
 /// Asks the store on a thread that may wait.
-async fn ask<T, F>(state: &State, ask: F) -> Result<T, Failure>
+async fn ask<T, F>(state: &State, asked: F) -> Result<T, Failure>
 where
     T: Send + 'static,
     F: FnOnce(&monitor_store::Store) -> Result<T, monitor_store::Error> + Send + 'static,
 {
-    let timeout = state.queries.settings().timeout;
+    ask_within(state, state.queries.settings().timeout, asked).await
+}
+
+async fn ask_within<T, F>(state: &State, timeout: Duration, ask: F) -> Result<T, Failure>
+where
+    T: Send + 'static,
+    F: FnOnce(&monitor_store::Store) -> Result<T, monitor_store::Error> + Send + 'static,
+{
     let asked = state.queries.run(timeout, move |store, _| {
         ask(store).map_err(|error| Error::Source(SourceError(error.to_string())))
     });

@@ -1,11 +1,13 @@
 //! What changes the store: deleting series, snapshots. Only where the file allows
 //! it (`admin_api`), and never by a GET, which a link can make a browser do.
 
-use super::{Asked, Failure, ask, selectors, times};
+use super::{Asked, Failure, ask_within, selectors, times};
 use crate::api::json;
 use crate::server::Reply;
 use crate::state::State;
 use hyper::{Method, StatusCode};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Answers `/api/v1/admin/tsdb/<action>`.
 pub(super) async fn answer(state: &State, action: &str, asked: &Asked<'_>) -> Result<Reply, Failure> {
@@ -32,8 +34,8 @@ async fn delete(state: &State, asked: &Asked<'_>) -> Result<Reply, Failure> {
     }
     let (start_ms, end_ms) = times(&asked.params)?;
     let any_of = selectors(&asked.params).map_err(|why| Failure::parameter("match[]", why))?;
-    ask(state, move |store| {
-        any_of.iter().try_for_each(|matchers| store.delete(matchers, start_ms, end_ms).map(drop))
+    ask_within(state, PATIENCE, move |store| {
+        any_of.iter().try_for_each(|matchers| store.delete(matchers, start_ms, end_ms))
     })
     .await?;
     Ok(done())
@@ -43,19 +45,26 @@ async fn delete(state: &State, asked: &Asked<'_>) -> Result<Reply, Failure> {
 /// takes away and the operator deletes.
 async fn snapshot(state: &State) -> Result<Reply, Failure> {
     let now_ms = sys::clock::now_ms();
-    let name = format!("{}-{:08x}", monitor_alert::rfc3339(now_ms).replace(':', ""), std::process::id());
+    let number = SNAPSHOTS.fetch_add(1, Ordering::Relaxed);
+    let name = format!("{}-{number:04x}", monitor_alert::rfc3339(now_ms).replace(':', ""));
     let dir = state.state_dir.join("monitor/snapshots").join(&name);
-    ask(state, move |store| store.snapshot(&dir).map(drop)).await?;
+    ask_within(state, PATIENCE, move |store| store.snapshot(&dir)).await?;
     Ok(Reply::json(json::success(|out| out.push_str(&serde_json::json!({ "name": name }).to_string()))))
 }
 
-/// What was deleted is gone from the disk when its blocks are merged next, which
-/// upkeep does; here that is done at once.
+/// What was deleted is gone from the disk when its blocks are merged next; here
+/// that is done at once.
 async fn clean(state: &State) -> Result<Reply, Failure> {
     let now_ms = sys::clock::now_ms() as i64;
-    ask(state, move |store| store.maintain(now_ms).map(drop)).await?;
+    ask_within(state, PATIENCE, move |store| store.compact(now_ms)).await?;
     Ok(done())
 }
+
+/// Whole days are written anew, so this may take longer than a query.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Snapshots since the start, for their names.
+static SNAPSHOTS: AtomicU64 = AtomicU64::new(0);
 
 fn done() -> Reply {
     Reply { status: StatusCode::NO_CONTENT, ..Reply::json("") }
