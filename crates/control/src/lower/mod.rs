@@ -6,6 +6,7 @@ mod edge;
 pub(crate) mod firewall;
 mod monitor;
 pub(crate) mod processes;
+mod receivers;
 mod waf;
 mod waf_files;
 mod watching;

@@ -6,8 +6,9 @@ use super::watching::log_format;
 use super::{Lowering, in_run, in_state};
 use base::{Address, Millis};
 use config::{Code, PoolSource};
+use monitor_alert::manager::Receiver;
 use monitor_alert::ready_made::{self, DatabaseFacts, Facts};
-use monitor_alert::settings::{Alert, Receiver, Settings};
+use monitor_alert::settings::{Alert, Settings};
 use role::Fault;
 use site::line::{LineDatabase, LineMember, LinePool, LineServer};
 use site::{Databases, Edge, Line, Log, Monitor, Target};
@@ -108,8 +109,7 @@ impl Lowering<'_> {
 
     /// The ready-made rules, as the file changes them, and its own.
     fn alerts(&mut self, databases: Option<&Databases>) -> Option<Settings> {
-        let receivers: Vec<Receiver> =
-            self.config.receivers.iter().filter_map(|r| self.receiver(r)).collect();
+        let channels: Vec<Receiver> = self.config.receivers.iter().filter_map(|r| self.receiver(r)).collect();
         let everyone: Vec<String> = self.config.receivers.iter().map(|r| r.name.value.0.clone()).collect();
         let with_replicas = databases.iter().flat_map(|d| &d.databases).filter(|d| d.members.len() > 1);
         let facts = Facts {
@@ -121,7 +121,7 @@ impl Lowering<'_> {
             ..Facts::default()
         };
         let mut settings = ready_made::ready_made(&facts);
-        settings.receivers = receivers;
+        settings.channels = channels;
         for alert in &self.config.alerts {
             let name = alert.name.value.as_str();
             if !alert.enabled.value {
@@ -173,11 +173,6 @@ impl Lowering<'_> {
             }
         }
         (!self.failed()).then_some(settings)
-    }
-
-    fn receiver(&mut self, receiver: &config::Named<config::Receiver>) -> Option<Receiver> {
-        let webhook = self.url_or_secret(receiver.webhook.as_ref()?)?;
-        Some(Receiver { name: receiver.name.value.0.clone(), webhook, repeat: receiver.repeat.value })
     }
 
     fn line(&self, edge: &Edge, databases: &Databases, page: SocketAddr) -> Line {

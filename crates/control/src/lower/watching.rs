@@ -45,6 +45,7 @@ impl Lowering<'_> {
             let full = self.inputs.resolve(&path.value.0);
             self.named_text(&full, path.span, "Alertmanager's file")
         });
+        self.check_files(into);
         into.remote_write = keys.remote_write.iter().filter_map(|far| self.far_end(far)).collect();
         into.log_archive = LogArchive { retention: keys.log_retention.value, bytes: keys.log_size.value };
         into.dead_man = keys.dead_man.as_ref().and_then(|dead_man| {
@@ -83,6 +84,43 @@ impl Lowering<'_> {
             control: None,
             textfiles: self.config.monitor.textfiles.as_ref().map(|path| self.inputs.resolve(&path.value.0)),
             postgres: members.collect(),
+        }
+    }
+
+    /// Prometheus' and Alertmanager's files must be readable as such; the monitor reads
+    /// them again, with the files that they name in turn.
+    fn check_files(&mut self, read: &site::Monitor) {
+        let keys = self.config.monitor.value.clone();
+        let first = |paths: &[Spanned<FilePath>]| paths.first().map_or(Span::default(), |path| path.span);
+        let mut wrong: Vec<(Span, String)> = Vec::new();
+        for file in &read.rule_files {
+            let span = first(&keys.rules);
+            match monitor_alert::rule_file::read(file.text.reveal(), &file.name) {
+                Ok(rules) => wrong.extend(expressions(&rules.groups).map(|why| (span, why))),
+                Err(mistakes) => wrong.extend(mistakes.iter().map(|m| (span, m.to_string()))),
+            }
+        }
+        for file in &read.scrape_files {
+            let (text, span) = (file.text.reveal(), first(&keys.scrape_files));
+            if let Err(mistakes) = monitor_scrape::prometheus::read(text, &file.name, &file.folder, None) {
+                wrong.extend(mistakes.iter().map(|m| (span, m.to_string())));
+            }
+        }
+        if let (Some(file), Some(path)) = (&read.alertmanager, &keys.alertmanager) {
+            let inputs = self.inputs;
+            let texts = |pattern: &str| {
+                let full = file.folder.join(pattern);
+                let found = if pattern.contains('*') { inputs.glob(&full) } else { vec![full] };
+                found.iter().map(|path| inputs.text_of(path)).collect::<Result<Vec<_>, _>>()
+            };
+            let read = monitor_alert::manager::file::read(file.text.reveal(), &file.name, &texts);
+            if let Err(mistakes) = read {
+                wrong.extend(mistakes.iter().map(|m| (path.span, m.to_string())));
+            }
+        }
+        for (span, why) in wrong {
+            let (message, hint) = why.split_once("; hint: ").unwrap_or((&why, "see that file at that line"));
+            self.error(Code::File, span, message, hint);
         }
     }
 
@@ -231,6 +269,16 @@ impl Lowering<'_> {
             }
         }
     }
+}
+
+/// What is wrong with the expressions of rule files.
+fn expressions(groups: &[monitor_alert::settings::Group]) -> impl Iterator<Item = String> {
+    groups.iter().flat_map(|group| {
+        group.rules.iter().filter_map(|rule| {
+            let why = monitor_promql::Query::parse(&rule.expr).err()?;
+            Some(format!("{}:{}: `{}` is not an expression: {why}", group.file, rule.place, rule.expr))
+        })
+    })
 }
 
 /// How an access log's lines are written.
