@@ -147,6 +147,10 @@ metrics! {
     LOG_ROUTE_DURATION = Histogram "bastide_log_route_request_duration_seconds" ["log", "host", "method", "route"] "Request durations read from an access log that has them, by host, method and route; a native histogram and buckets";
     LOG_OTHER = Counter "bastide_log_other_requests_total" ["log", "what"] "Requests counted under `other`, because there was no room for their host or their route: host, route";
 
+    // Agent.
+    AGENT_COLLECTOR_SUCCESS = Gauge "bastide_agent_collector_success" ["collector"] "1 where a collector with an interval of its own succeeded: cgroup, processes, systemd";
+    AGENT_LEFT_OUT = Gauge "bastide_agent_left_out" ["collector"] "Control groups or units left out because there are more than the limit";
+
     // Control and supervision.
     PROCESS_UP = Gauge "bastide_process_up" ["process"] "1 where a supervised process runs";
     PROCESS_RESTARTS = Counter "bastide_process_restarts_total" ["process"] "Times a supervised process was started again after it ended by itself";

@@ -36,9 +36,8 @@ pub struct Settings {
     pub sensors: Pattern,
     /// `netclass`: devices (`--collector.netclass.ignored-devices` is the exclusion).
     pub network_classes: Pattern,
-    /// `netclass`: no `speed_bytes` where the driver does not know
-    /// (`--collector.netclass.ignore-invalid-speed`). Default: yes; node_exporter's
-    /// default gives -125000 bytes a second, which no board can use.
+    /// `netclass`: no `speed_bytes` where the driver does not know, rather than
+    /// -125000 (`--collector.netclass.ignore-invalid-speed`). Default: no.
     pub ignore_invalid_speed: bool,
     /// `netdev`: devices.
     pub network_devices: Pattern,
@@ -94,7 +93,7 @@ impl Default for Settings {
             chips: Pattern::default(),
             sensors: Pattern::default(),
             network_classes: Pattern::default(),
-            ignore_invalid_speed: true,
+            ignore_invalid_speed: false,
             network_devices: Pattern::default(),
             netlink: true,
             netstat_fields: Pattern::only(

@@ -1,7 +1,7 @@
 //! What is worth a reading less often: control groups, systemd's units, and the
 //! programs that use most. Each collector is named by
-//! `agent_slow_collector_success`, so that its families stay apart from those of
-//! [`Host`](crate::Host).
+//! `bastide_agent_collector_success`; node_exporter's families of that kind are
+//! those of [`Host`](crate::Host).
 
 use crate::files::Files;
 use crate::settings::{BadPattern, Rules, Settings};
@@ -59,11 +59,11 @@ impl Slow {
         }
         let mut text = Text::new(out);
         let rows = outcomes.iter().map(|(name, ok, _)| (name, f64::from(u8::from(*ok))));
-        let help = "Whether a collector with an interval of its own succeeded.";
-        text.rows("agent_slow_collector_success", Type::Gauge, help, "collector", rows);
+        let metric = &base::names::AGENT_COLLECTOR_SUCCESS;
+        text.rows(metric.name, Type::Gauge, metric.help, metric.labels[0], rows);
         let rows = outcomes.iter().map(|(name, _, left_out)| (name, *left_out as f64));
-        let help = "How many groups or units were left out because there are more than the limit.";
-        text.rows("agent_slow_collector_left_out", Type::Gauge, help, "collector", rows);
+        let metric = &base::names::AGENT_LEFT_OUT;
+        text.rows(metric.name, Type::Gauge, metric.help, metric.labels[0], rows);
     }
 
     fn collect(&mut self, name: &str, text: &mut Text<'_>) -> Result<usize, Fault> {
