@@ -37,12 +37,8 @@ pub(crate) fn answer(path: &str) -> Option<Reply> {
         _ => path.strip_prefix("/assets/").or_else(|| path.strip_prefix('/'))?,
     };
     let (_, content_type, content) = FILES.iter().find(|(file, _, _)| *file == name)?;
-    Some(Reply {
-        status: StatusCode::OK,
-        content_type,
-        body: Bytes::from_static(content),
-        etag: Some(etag(content)),
-    })
+    let reply = Reply::of(StatusCode::OK, content_type, Bytes::from_static(content));
+    Some(Reply { etag: Some(etag(content)), ..reply })
 }
 
 /// Names the content: 64-bit FNV-1a and the length, which is enough to tell two

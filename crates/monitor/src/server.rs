@@ -47,17 +47,24 @@ pub(crate) struct Reply {
     pub(crate) body: Bytes,
     /// What names this content; a request that has it gets 304.
     pub(crate) etag: Option<String>,
+    /// Further headers.
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Reply {
     /// 200 with JSON.
     pub(crate) fn json(body: impl Into<Bytes>) -> Self {
-        Self { status: StatusCode::OK, content_type: "application/json", body: body.into(), etag: None }
+        Self::of(StatusCode::OK, "application/json", body)
     }
 
     /// Plain text.
     pub(crate) fn text(status: StatusCode, body: impl Into<Bytes>) -> Self {
-        Self { status, content_type: "text/plain; charset=utf-8", body: body.into(), etag: None }
+        Self::of(status, "text/plain; charset=utf-8", body)
+    }
+
+    /// An answer with nothing but content.
+    pub(crate) fn of(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        Self { status, content_type, body: body.into(), etag: None, headers: Vec::new() }
     }
 }
 
@@ -195,6 +202,7 @@ async fn answer(
     }
     let cache = if reply.etag.is_some() { "no-cache" } else { "no-store" };
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
+    headers.extend(reply.headers.into_iter().map(|(name, value)| (Some(name), value)));
     if let Some(etag) = reply.etag.and_then(|etag| HeaderValue::from_str(&etag).ok()) {
         headers.insert(header::ETAG, etag);
     }
@@ -227,6 +235,9 @@ const FIXED_HEADERS: &[(HeaderName, &str)] = &[
 async fn respond(state: &Arc<State>, request: Request<Incoming>) -> Reply {
     let (head, body) = request.into_parts();
     let path = head.uri.path();
+    if crate::push::is_push(path) {
+        return state.push.answer(state, &head, body).await;
+    }
     let put = head.method == Method::PUT && path.starts_with("/api/v1/");
     if !matches!(head.method, Method::GET | Method::HEAD | Method::POST) && !put {
         return Reply::text(StatusCode::METHOD_NOT_ALLOWED, "only GET, HEAD and POST are served here\n");
