@@ -21,6 +21,7 @@ mod logs;
 mod notify;
 mod page;
 mod plan;
+mod probe;
 mod push;
 mod queries;
 mod rules;

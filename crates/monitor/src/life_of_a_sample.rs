@@ -28,6 +28,7 @@ use crate::server::Sockets;
 use crate::sink::Sink;
 use crate::state::{State, lock};
 use base::names;
+use futures_util::future::BoxFuture;
 use monitor_store::Store;
 use role::{Fault, Role, Shutdown, Start};
 use serde_json::{Value, json};
@@ -75,6 +76,8 @@ pub async fn run(start: Start<site::Monitor>) -> Result<(), Fault> {
         damage: Mutex::default(),
         log_trouble: Mutex::default(),
         archives: Mutex::default(),
+        probes: Mutex::default(),
+        uptime: Mutex::default(),
         trouble: Mutex::default(),
     });
 
@@ -102,6 +105,7 @@ pub async fn run(start: Start<site::Monitor>) -> Result<(), Fault> {
     let rules = tokio::spawn(rules.run(shutdown.clone()));
     let upkeep = tokio::spawn(keep_up(state.clone(), shutdown.clone()));
     let band = tokio::spawn(crate::growth::keep_band(state.clone(), shutdown.clone()));
+    let probes = tokio::spawn(crate::probe::keep(state.clone(), dir.clone(), shutdown.clone()));
     let pools = Pools::new(state.sink.clone(), state.registry.clone(), state.board.clone());
     let mut work = Work { state: state.clone(), dir, pools, logs: BTreeMap::new() };
     let mut plans = state.plan.subscribe();
@@ -128,6 +132,7 @@ pub async fn run(start: Start<site::Monitor>) -> Result<(), Fault> {
     let _ = tokio::time::timeout(END, rules).await;
     let _ = tokio::time::timeout(END, upkeep).await;
     let _ = tokio::time::timeout(END, band).await;
+    let _ = tokio::time::timeout(END, probes).await;
     let synced = tokio::task::spawn_blocking(move || state.sink.store().commit()).await;
     match synced {
         Ok(Err(error)) => Err(Fault::new(format!("the store could not be synced: {error}"))),
@@ -306,6 +311,38 @@ impl Role for Monitor {
 
     fn ready(&self) -> Result<(), String> {
         self.state.ready()
+    }
+
+    /// `/silences` and `/silence/ID`, as below `/api/v2/`, for the command line.
+    fn handle(&self, request: role::admin::Request) -> BoxFuture<'_, Option<role::admin::Response>> {
+        Box::pin(async move {
+            let endpoint = request.path.strip_prefix('/')?;
+            if endpoint != "silences" && !endpoint.starts_with("silence/") {
+                return None;
+            }
+            let params = crate::api::Params(request.query.clone());
+            let asker = crate::api::alerts::Asker::Owner;
+            let reply = crate::api::alerts::answer(
+                &self.state,
+                asker,
+                &request.method,
+                endpoint,
+                &params,
+                &request.body,
+            );
+            Some(match reply.status.is_success() {
+                true if reply.body.is_empty() => role::admin::Response::json(&json!({})),
+                true => role::admin::Response {
+                    status: reply.status,
+                    content_type: reply.content_type,
+                    body: reply.body.to_vec(),
+                },
+                false => {
+                    let why: String = serde_json::from_slice(&reply.body).unwrap_or_default();
+                    role::admin::Response::error(reply.status, why)
+                }
+            })
+        })
     }
 
     fn gather(&self) {

@@ -54,6 +54,7 @@ impl Plan {
             }
             Err(wrong) => errors.extend(wrong),
         }
+        errors.extend(site.probes.iter().filter_map(|probe| crate::probe::settings(probe).err()));
         for log in &site.logs {
             if let Err(error) = monitor_logs::Format::compile(&crate::logs::spec(&log.format)) {
                 errors.push(format!("log `{}`: {error}", log.name));

@@ -3,7 +3,7 @@
 use crate::api::encode::Encoding;
 use crate::api::prometheus::Asked;
 use crate::state::{State, lock};
-use crate::{api, host, page};
+use crate::{api, host, page, probe};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -238,6 +238,9 @@ async fn respond(state: &Arc<State>, request: Request<Incoming>) -> Reply {
     if crate::push::is_push(path) {
         return state.push.answer(state, &head, body).await;
     }
+    if let Some(endpoint) = path.strip_prefix("/api/v2/") {
+        return alertmanager(state, &head, endpoint, body).await;
+    }
     let put = head.method == Method::PUT && path.starts_with("/api/v1/");
     if !matches!(head.method, Method::GET | Method::HEAD | Method::POST) && !put {
         return Reply::text(StatusCode::METHOD_NOT_ALLOWED, "only GET, HEAD and POST are served here\n");
@@ -270,13 +273,41 @@ async fn respond(state: &Arc<State>, request: Request<Incoming>) -> Reply {
             Ok(()) => Reply::text(StatusCode::OK, "ready\n"),
             Err(why) => Reply::text(StatusCode::SERVICE_UNAVAILABLE, why + "\n"),
         },
-        _ => page::answer(path).unwrap_or_else(|| {
+        _ => probe::page::answer(state, path).or_else(|| page::answer(path)).unwrap_or_else(|| {
             Reply::text(
                 StatusCode::NOT_FOUND,
                 "nothing is served here; the page is at `/`, the API below `/api/v1/`\n",
             )
         }),
     }
+}
+
+/// Alertmanager's API: JSON both ways. The type is asked for, because a page of
+/// another origin cannot send it unasked.
+async fn alertmanager(
+    state: &Arc<State>,
+    head: &hyper::http::request::Parts,
+    endpoint: &str,
+    body: Incoming,
+) -> Reply {
+    let params = api::Params(role::admin::decode_query(head.uri.query().unwrap_or_default()));
+    let mut read = Bytes::new();
+    if head.method == Method::POST {
+        let kind = head.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
+            let hint = "a body here is JSON; hint: `Content-Type: application/json`\n";
+            return Reply::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, hint);
+        }
+        let limited = Limited::new(body, api::alerts::MAX_BODY).collect();
+        read = match tokio::time::timeout(BODY_TIMEOUT, limited).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(_)) => {
+                return Reply::text(StatusCode::PAYLOAD_TOO_LARGE, "a body here has at most 4 MiB\n");
+            }
+            Err(_) => return Reply::text(StatusCode::REQUEST_TIMEOUT, "the body took too long\n"),
+        };
+    }
+    api::alerts::answer(state, api::alerts::Asker::Page, &head.method, endpoint, &params, &read)
 }
 
 async fn form(headers: &hyper::HeaderMap, body: Incoming) -> Result<Vec<(String, String)>, Reply> {

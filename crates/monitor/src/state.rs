@@ -43,6 +43,10 @@ pub(crate) struct State {
     pub(crate) damage: Mutex<Vec<Damage>>,
     /// Logs that cannot be read, by name, with the reason.
     pub(crate) log_trouble: Mutex<BTreeMap<String, String>>,
+    /// How probes fare, by name.
+    pub(crate) probes: Mutex<BTreeMap<String, crate::probe::Fares>>,
+    /// How services were, day by day.
+    pub(crate) uptime: Mutex<crate::probe::uptime::Uptime>,
     /// What is kept of logs for searching.
     pub(crate) archives: crate::logs::Archives,
     /// What else the operator must know.

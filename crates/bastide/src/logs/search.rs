@@ -55,7 +55,8 @@ pub(crate) fn run(args: &LogsSearch, global: &Global, terminal: &Terminal) -> Ou
     if lines.is_empty() {
         terminal.note("no line is kept of which this is true");
     } else if !complete {
-        terminal.note(format!("there may be older ones: `--lines {}` shows more", args.lines.saturating_mul(10)));
+        terminal
+            .note(format!("there may be older ones: `--lines {}` shows more", args.lines.saturating_mul(10)));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -122,7 +123,9 @@ mod tests {
 
     #[test]
     fn options_become_parameters() {
-        let args = search(&["needle", "-i", "--status", "5xx", "--since", "1h", "--slower", "250ms", "--log", "edge"]);
+        let args = search(&[
+            "needle", "-i", "--status", "5xx", "--since", "1h", "--slower", "250ms", "--log", "edge",
+        ]);
         assert_eq!(
             form(&args, 10_000_000),
             [

@@ -35,7 +35,9 @@ pub(crate) async fn answer(state: &Arc<State>, params: &Params) -> Reply {
         .map(|(name, kept)| (name.clone(), kept.clone()))
         .collect();
     if let Some(unknown) = wanted.iter().find(|name| !archives.iter().any(|(known, _)| known == *name)) {
-        let why = format!("no lines of a log `{unknown}` are kept; hint: `logs` of the file names logs, and `log_retention` keeps their lines");
+        let why = format!(
+            "no lines of a log `{unknown}` are kept; hint: `logs` of the file names logs, and `log_retention` keeps their lines"
+        );
         return refused(StatusCode::NOT_FOUND, &why);
     }
     let found = state

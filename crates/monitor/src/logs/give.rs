@@ -51,7 +51,12 @@ impl Giver {
         for (labels, value) in histograms {
             match store.series(&labels) {
                 Ok(series) => {
-                    batch.histograms.push(HistogramRow { series, at_ms, value: Arc::new(value), start_ms: 0 });
+                    batch.histograms.push(HistogramRow {
+                        series,
+                        at_ms,
+                        value: Arc::new(value),
+                        start_ms: 0,
+                    });
                 }
                 Err(_) => self.refused.add(1),
             }
@@ -96,7 +101,8 @@ impl Samples<'_> {
     }
 
     fn slot(&mut self, counts: &Counts, slot: &Slot) {
-        let of = [("host", counts.host_of(slot)), ("method", counts.method_of(slot)), ("route", &*slot.route)];
+        let of =
+            [("host", counts.host_of(slot)), ("method", counts.method_of(slot)), ("route", &*slot.route)];
         for (class, count) in ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(slot.classes) {
             if count > 0 {
                 let with_class = [of[0], of[1], of[2], ("class", class)];

@@ -140,15 +140,16 @@ impl Task {
         self.ok.add(looked.read);
         self.malformed.add(looked.unparsed);
         self.lost.add(looked.lost);
-        let trouble = looked.trouble.map(|why| format!("`{}` {why}", self.log.path.display())).or_else(|| {
-            (looked.left_out > 0).then(|| {
-                format!(
-                    "`{}` names {} files more than are read; hint: give several logs narrower patterns",
-                    self.log.path.display(),
-                    looked.left_out
-                )
-            })
-        });
+        let trouble =
+            looked.trouble.map(|why| format!("`{}` {why}", self.log.path.display())).or_else(|| {
+                (looked.left_out > 0).then(|| {
+                    format!(
+                        "`{}` names {} files more than are read; hint: give several logs narrower patterns",
+                        self.log.path.display(),
+                        looked.left_out
+                    )
+                })
+            });
         // What may not be read is tried again; its lines stay where they are.
         let mut troubles = lock(&self.state.log_trouble);
         match trouble {
@@ -178,7 +179,8 @@ impl Task {
         match Reader::open(settings, &self.dir, sys::random::u64()) {
             Ok((reader, damage)) => {
                 let name = &self.log.name;
-                lock(&self.state.trouble).extend(damage.into_iter().map(|what| format!("log `{name}`: {what}")));
+                lock(&self.state.trouble)
+                    .extend(damage.into_iter().map(|what| format!("log `{name}`: {what}")));
                 if let Some(kept) = reader.kept() {
                     lock(&self.state.archives).insert(name.clone(), kept);
                 }

@@ -59,8 +59,18 @@ mod tests {
             (LogFormat::Combined, r#"h - - [t] "GET / HTTP/1.1" 202 5"#, 202, None),
             (LogFormat::Pattern("$status $request_time".into()), "203 0.25", 203, Some(250_000)),
             (LogFormat::Pattern("%>s %D".into()), "204 77", 204, Some(77)),
-            (LogFormat::Json(vec![own("status", "response.code")]), r#"{"response":{"code":205}}"#, 205, None),
-            (LogFormat::Json(vec![own("milliseconds", "took")]), r#"{"status":206,"took":1.5}"#, 206, Some(1_500)),
+            (
+                LogFormat::Json(vec![own("status", "response.code")]),
+                r#"{"response":{"code":205}}"#,
+                205,
+                None,
+            ),
+            (
+                LogFormat::Json(vec![own("milliseconds", "took")]),
+                r#"{"status":206,"took":1.5}"#,
+                206,
+                Some(1_500),
+            ),
         ];
         for (format, line, status, duration_us) in cases {
             let compiled = Format::compile(&spec(&format)).unwrap();
