@@ -161,6 +161,19 @@ impl Rules {
         self.rules.contains_key(key)
     }
 
+    /// A copy of one rule's alerts, to be evaluated apart; [`Rules::put`] takes it back.
+    pub fn part(&self, key: &str) -> Self {
+        let own = self.rules.get(key).map(|alerts| (key.to_owned(), alerts.clone()));
+        Self { rules: own.into_iter().collect(), saved_at_ms: self.saved_at_ms }
+    }
+
+    /// Takes back what [`Rules::part`] gave.
+    pub fn put(&mut self, key: &str, mut part: Self) {
+        if let Some(alerts) = part.rules.remove(key) {
+            self.rules.insert(key.to_owned(), alerts);
+        }
+    }
+
     /// Takes what `rule`'s expression gave; `key` names the rule uniquely
     /// ([`crate::group::keys`]).
     pub fn evaluate(

@@ -1,5 +1,6 @@
 //! The HTTP APIs: Prometheus' ([`prometheus`]) and ours ([`ours`]).
 
+pub(crate) mod alerts;
 pub(crate) mod encode;
 pub(crate) mod json;
 pub(crate) mod logs;

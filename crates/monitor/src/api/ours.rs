@@ -29,6 +29,7 @@ pub(crate) async fn answer(state: &Arc<State>, endpoint: &str, params: &Params) 
             Ok(line) => Reply::json(line),
             Err(error) => failure(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         },
+        "alert" => super::alerts::alert(state, params).await,
         "events" => events(state, params).await,
         "growth" => growth(state).await,
         "logs" => super::logs::answer(state, params).await,

@@ -108,7 +108,7 @@ pub(crate) async fn answer(state: &Arc<State>, endpoint: &str, asked: &Asked<'_>
         "targets/metadata" => targets::targets_metadata(state, params),
         "rules" => rules::rules(state, params),
         "alerts" => Ok(rules::alerts(state)),
-        "alertmanagers" => Ok(rules::alertmanagers()),
+        "alertmanagers" => Ok(rules::alertmanagers(state)),
         "notifications" => Ok(json::success(|out| out.push_str("[]"))),
         "status/config" => Ok(status::config(state)),
         "status/flags" => Ok(status::flags(state)),

@@ -2,48 +2,48 @@
 
 use super::Failure;
 use crate::api::{Params, json};
-use crate::rules::RuleHealth;
+use crate::rules::Book;
+use crate::rules::plan::{Group, Rule};
 use crate::state::{State, lock};
-use monitor_alert::rules::{ActiveAlert, State as AlertState};
-use monitor_alert::{ZERO_TIME, rfc3339};
+use monitor_alert::State as AlertState;
+use monitor_alert::api::{self, Health};
+use monitor_alert::manager::Kind;
 use serde_json::{Value, json};
+
+/// The file that a site's own rules are said to stand in.
+const OWN_FILE: &str = "bastide.toml";
 
 fn success(data: &Value) -> String {
     json::success(|out| out.push_str(&data.to_string()))
 }
 
-fn object(pairs: &[(String, String)]) -> Value {
-    pairs
-        .iter()
-        .map(|(name, value)| (name.clone(), Value::from(value.as_str())))
-        .collect::<serde_json::Map<_, _>>()
-        .into()
-}
-
 /// `/api/v1/alerts`.
 pub(super) fn alerts(state: &State) -> String {
     let book = lock(&state.book);
-    let list: Vec<Value> =
-        book.rules.all().filter(|(_, a)| a.state != AlertState::Resolved).map(|(_, a)| alert(a)).collect();
+    let list: Vec<Value> = book
+        .rules
+        .all()
+        .filter(|(_, a)| a.state != AlertState::Resolved)
+        .map(|(_, a)| api::alert(a))
+        .collect();
     success(&json!({ "alerts": list }))
 }
 
-fn alert(alert: &ActiveAlert) -> Value {
-    json!({
-        "labels": object(&alert.labels),
-        "annotations": object(&alert.annotations),
-        "state": alert.state.as_str(),
-        "activeAt": rfc3339(alert.active_at_ms),
-        "value": json::exponent(alert.value),
-    })
+/// `/api/v1/alertmanagers`: the remote ones; alerts are told from here, too.
+pub(super) fn alertmanagers(state: &State) -> String {
+    let plan = state.plan();
+    let integrations = plan.manager.receivers.iter().flat_map(|r| &r.integrations);
+    let active: Vec<Value> = integrations
+        .filter_map(|integration| match &integration.kind {
+            Kind::Alertmanager { url } => crate::notify::Target::parse(url.reveal()).ok(),
+            _ => None,
+        })
+        .map(|target| json!({ "url": format!("{}/api/v2/alerts", target.place()) }))
+        .collect();
+    success(&json!({ "activeAlertmanagers": active, "droppedAlertmanagers": [] }))
 }
 
-/// `/api/v1/alertmanagers`: alerts are told to receivers from here.
-pub(super) fn alertmanagers() -> String {
-    success(&json!({ "activeAlertmanagers": [], "droppedAlertmanagers": [] }))
-}
-
-/// `/api/v1/rules`: one group of recordings, one of alerts.
+/// `/api/v1/rules`.
 pub(super) fn rules(state: &State, params: &Params) -> Result<String, Failure> {
     let type_param = params.get("type").map(str::to_ascii_lowercase);
     if let Some(other) = type_param.as_deref().filter(|t| !matches!(*t, "alert" | "record")) {
@@ -55,90 +55,39 @@ pub(super) fn rules(state: &State, params: &Params) -> Result<String, Failure> {
         Some(_) => Err(Failure::parameter(name, "it is `true` or `false`")),
     };
     let without_alerts = flag("exclude_alerts")?;
-    let groups_named: Vec<&str> = params.all("rule_group[]").collect();
-    let files_named: Vec<&str> = params.all("file[]").collect();
+    let list = |name: &str| params.all(name).map(str::to_owned).collect::<Vec<_>>();
+    let (groups, files, names) = (list("rule_group[]"), list("file[]"), list("rule_name[]"));
+    let among = |list: &[String], name: &str| list.is_empty() || list.iter().any(|n| n == name);
+    let wanted = |rule: &Rule| {
+        let kind = if rule.is_recording() { "record" } else { "alert" };
+        type_param.as_deref().is_none_or(|t| t == kind) && among(&names, &rule.rule.name)
+    };
     let plan = state.plan();
     let book = lock(&state.book);
-    let interval_s = plan.site.alert.interval.as_secs_f64();
-    let names: Vec<&str> = params.all("rule_name[]").collect();
-    let named = |name: &str| names.is_empty() || names.contains(&name);
-    let wanted = |kind: &str| type_param.as_deref().is_none_or(|t| t == kind);
-    let none = RuleHealth::default();
-    let health = |key: &str| book.health.get(key).unwrap_or(&none);
-
-    let recordings: Vec<Value> = plan
-        .recordings
+    let shown: Vec<Value> = plan
+        .groups
         .iter()
-        .filter(|rule| wanted("record") && named(&rule.record))
-        .map(|rule| {
-            let fared = health(&format!("record:{}", rule.record));
-            let rest = json!({ "name": rule.record, "query": rule.query.text(), "labels": {} });
-            merged("recording", rest, fared)
-        })
-        .collect();
-    let alerts: Vec<Value> = plan
-        .alerts
-        .iter()
-        .filter(|rule| wanted("alert") && named(&rule.rule.name))
-        .map(|rule| {
-            let active: Vec<&ActiveAlert> =
-                book.rules.of(&rule.key).filter(|a| a.state != AlertState::Resolved).collect();
-            let state = match active.iter().map(|a| a.state).max_by_key(|s| *s == AlertState::Firing) {
-                Some(AlertState::Firing) => "firing",
-                Some(_) => "pending",
-                None => "inactive",
-            };
-            let shown: Vec<Value> =
-                if without_alerts { Vec::new() } else { active.iter().map(|a| alert(a)).collect() };
-            let rest = json!({
-                "state": state,
-                "name": rule.rule.name,
-                "query": rule.rule.expr,
-                "duration": rule.rule.hold.as_secs_f64(),
-                "keepFiringFor": 0,
-                "labels": object(&rule.rule.labels),
-                "annotations": object(&rule.rule.annotations),
-                "alerts": shown,
-            });
-            merged("alerting", rest, health(&rule.key))
-        })
-        .collect();
-
-    let groups: Vec<Value> = [("recordings", recordings), ("alerts", alerts)]
-        .into_iter()
-        .filter(|(_, rules)| !rules.is_empty())
-        .filter(|(name, _)| groups_named.is_empty() || groups_named.contains(name))
-        .filter(|_| files_named.is_empty() || files_named.contains(&FILE))
-        .map(|(name, rules)| {
-            json!({
-                "name": name,
-                "file": FILE,
-                "interval": interval_s,
-                "limit": 0,
-                "rules": rules,
-                "evaluationTime": book.took_s,
-                "lastEvaluation": book.at_ms.map_or_else(|| ZERO_TIME.to_owned(), rfc3339),
+        .filter(|g| among(&groups, &g.settings.name) && among(&files, file(g)))
+        .filter_map(|group| {
+            let rules: Vec<Value> =
+                group.rules.iter().filter(|r| wanted(r)).map(|r| one(&book, r, without_alerts)).collect();
+            (!rules.is_empty() || (names.is_empty() && type_param.is_none())).then(|| {
+                let ran = book.ran.get(&group.name());
+                let interval_s = group.interval_ms as f64 / 1e3;
+                let took_s = ran.map_or(0.0, |ran| ran.took_s);
+                api::group(&group.settings, file(group), interval_s, rules, took_s, ran.map(|ran| ran.at_ms))
             })
         })
         .collect();
-    Ok(success(&json!({ "groups": groups })))
+    Ok(success(&json!({ "groups": shown })))
 }
 
-/// Where the rules stand.
-const FILE: &str = "bastide.toml";
+fn file(group: &Group) -> &str {
+    if group.settings.file.is_empty() { OWN_FILE } else { &group.settings.file }
+}
 
-fn merged(kind: &str, mut rule: Value, fared: &RuleHealth) -> Value {
-    rule["type"] = kind.into();
-    rule["health"] = match (fared.at_ms, fared.error.is_empty()) {
-        (0, _) => "unknown",
-        (_, true) => "ok",
-        (_, false) => "err",
-    }
-    .into();
-    if !fared.error.is_empty() {
-        rule["lastError"] = fared.error.as_str().into();
-    }
-    rule["evaluationTime"] = fared.took_s.into();
-    rule["lastEvaluation"] = if fared.at_ms == 0 { ZERO_TIME.into() } else { rfc3339(fared.at_ms).into() };
-    rule
+fn one(book: &Book, rule: &Rule, without_alerts: bool) -> Value {
+    let none = Health::default();
+    let health = book.health.get(&rule.key).unwrap_or(&none);
+    api::rule(&rule.rule, health, book.rules.of(&rule.key), without_alerts)
 }
