@@ -96,8 +96,6 @@ pub(crate) struct Exchange<'a> {
 pub(crate) struct Answer {
     /// The status code.
     pub(crate) status: u16,
-    /// The whole body.
-    pub(crate) body: Bytes,
 }
 
 /// Performs one exchange on a connection of its own. The error is a fragment
@@ -154,16 +152,15 @@ where
     }
     let response = sender.send_request(request).await.map_err(|e| failed(&e))?;
     let status = response.status().as_u16();
-    let body = Limited::new(response.into_body(), exchange.max_body)
-        .collect()
-        .await
-        .map_err(|error| match error.is::<http_body_util::LengthLimitError>() {
+    // Read to its end, so that the other side is not cut off.
+    Limited::new(response.into_body(), exchange.max_body).collect().await.map_err(|error| {
+        match error.is::<http_body_util::LengthLimitError>() {
             true => format!("the answer is larger than {} bytes", exchange.max_body),
             false => failed(&error),
-        })?
-        .to_bytes();
+        }
+    })?;
     drop(driver);
-    Ok(Answer { status, body })
+    Ok(Answer { status })
 }
 
 struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
@@ -256,7 +253,7 @@ mod tests {
             max_body: 1_000,
         };
         let got = match fetch(&endpoint, exchange).await {
-            Ok(answer) => String::from_utf8_lossy(&answer.body).into_owned(),
+            Ok(answer) => format!("status {}", answer.status),
             Err(why) => why,
         };
         let expected = std::env::var(EXPECTED).unwrap();
@@ -294,7 +291,7 @@ mod tests {
         }
         std::fs::write(dir.path().join("empty.pem"), "").unwrap();
         let cases = [
-            ("right.pem", "localhost", "welcome"),
+            ("right.pem", "localhost", "status 200"),
             ("other.pem", "localhost", "TLS with"),
             ("right.pem", "127.0.0.1", "TLS with"),
             ("empty.pem", "localhost", "no certificate in"),

@@ -137,7 +137,12 @@ impl Sink {
         for (labels, at_ms, value) in rows {
             match self.store.series(labels) {
                 Ok(series) => {
-                    let row = monitor_store::HistogramRow { series, at_ms: *at_ms, value: value.clone(), start_ms: 0 };
+                    let row = monitor_store::HistogramRow {
+                        series,
+                        at_ms: *at_ms,
+                        value: value.clone(),
+                        start_ms: 0,
+                    };
                     batch.histograms.push(row);
                 }
                 Err(why) => {

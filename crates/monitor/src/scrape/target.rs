@@ -122,7 +122,8 @@ impl Scraper {
         let began = Instant::now();
         let mut end = told.clone();
         // An error means that the sender is gone: that is the end, too.
-        let ended = async { end.wait_for(|told| told.go != Go::On).await.map_or(Go::Shutdown, |told| told.go) };
+        let ended =
+            async { end.wait_for(|told| told.go != Go::On).await.map_or(Go::Shutdown, |told| told.go) };
         let fetched = tokio::select! {
             fetched = fetch(&mut self.client, &self.work) => Ok(fetched),
             go = ended => Err(go),

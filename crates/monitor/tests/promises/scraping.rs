@@ -143,7 +143,11 @@ fn discovery_and_relabelling_of_a_prometheus_file() {
         assert!(head.contains("x-prometheus-refresh-interval-seconds: 1\r\n"), "{head}");
         (200, "content-type: application/json\r\n".into(), found.clone().into_bytes())
     });
-    std::fs::write(home.dir.path().join("t.yml"), format!("- targets: ['{second}']\n  labels: {{env: file}}\n")).unwrap();
+    std::fs::write(
+        home.dir.path().join("t.yml"),
+        format!("- targets: ['{second}']\n  labels: {{env: file}}\n"),
+    )
+    .unwrap();
     let text = format!(
         r#"
 global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}
@@ -192,7 +196,11 @@ scrape_configs:
     let trouble = || monitor.json_status()["trouble"].to_string();
     until("the broken file", || trouble().contains("not YAML").then_some(()));
     assert_eq!(up("file"), Some(1.0));
-    std::fs::write(home.dir.path().join("t.yml"), format!("- targets: ['{second}']\n  labels: {{env: moved}}\n")).unwrap();
+    std::fs::write(
+        home.dir.path().join("t.yml"),
+        format!("- targets: ['{second}']\n  labels: {{env: moved}}\n"),
+    )
+    .unwrap();
     until("the changed file", || up("moved").filter(|v| *v == 1.0));
     until("the old one is over", || up("file").is_none().then_some(()));
     assert!(!trouble().contains("not YAML"), "{}", trouble());
@@ -215,7 +223,8 @@ impl Running {
 #[test]
 fn a_reload_leaves_what_did_not_change_alone() {
     let home = Home::new();
-    let (kept, changed, gone) = (Server::text("a 1\nb 1\n"), Server::text("a 2\nb 2\n"), Server::text("a 3\n"));
+    let (kept, changed, gone) =
+        (Server::text("a 1\nb 1\n"), Server::text("a 2\nb 2\n"), Server::text("a 3\n"));
     let text = |drop: &str, more: &str| {
         format!(
             "global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}\nscrape_configs:\n\
@@ -269,7 +278,9 @@ fn packed_answers_redirects_and_logins() {
         assert!(lower.contains("x-prometheus-scrape-timeout-seconds: 0.2\r\n"), "{head}");
         assert!(lower.contains("accept: application/openmetrics-text;version=1.0.0"), "{head}");
         // user:pass word
-        if !head.contains("uthorization: Basic dXNlcjpwYXNzIHdvcmQ=\r\n") || !lower.contains("x-scope: mine\r\n") {
+        if !head.contains("uthorization: Basic dXNlcjpwYXNzIHdvcmQ=\r\n")
+            || !lower.contains("x-scope: mine\r\n")
+        {
             return (401, String::new(), Vec::new());
         }
         let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -334,7 +345,8 @@ fn tls_as_the_file_says() {
         until(job, || monitor.value(&format!("up{{job=\"{job}\"}}")).filter(|v| *v == 1.0));
     }
     until("the wrong name", || monitor.value("up{job=\"name\"}").filter(|v| *v == 0.0));
-    let why = monitor.json("/api/v1/targets?scrapePool=name")["data"]["activeTargets"][0]["lastError"].to_string();
+    let why =
+        monitor.json("/api/v1/targets?scrapePool=name")["data"]["activeTargets"][0]["lastError"].to_string();
     assert!(why.contains("TLS with") && why.contains("certificate"), "{why}");
     monitor.stop();
 }
@@ -344,16 +356,22 @@ fn every_format_becomes_series() {
     let home = Home::new();
     let open_metrics = Server::new(|_| {
         let body = "# TYPE hits counter\n# UNIT hits \n# HELP hits What.\nhits_total 3 # {trace_id=\"t1\"} 0.5\n# EOF\n";
-        (200, "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n".into(), body.into())
+        (
+            200,
+            "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n".into(),
+            body.into(),
+        )
     });
-    let histogram = monitor_model::Histogram::from_script("{{schema:1 count:6 sum:4 buckets:[1 2 3]}}").unwrap();
+    let histogram =
+        monitor_model::Histogram::from_script("{{schema:1 count:6 sum:4 buckets:[1 2 3]}}").unwrap();
     let mut writer = monitor_exposition::Writer::new(monitor_exposition::Format::Protobuf, true);
     writer.family("native", monitor_model::MetricType::Histogram, "", "");
     writer.histogram(&monitor_model::Labels::from_pairs([("__name__", "native")]), &histogram, None);
     let body = writer.finish();
     let protobuf = Server::new(move |head| {
         assert!(head.to_ascii_lowercase().contains("accept: application/vnd.google.protobuf;"), "{head}");
-        let kind = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
+        let kind =
+            "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
         (200, format!("content-type: {kind}\r\n"), body.clone())
     });
     let classic = Server::text(
@@ -380,8 +398,11 @@ fn every_format_becomes_series() {
     assert_eq!(metadata["data"], json!({ "hits": [{ "type": "counter", "help": "What.", "unit": "" }] }));
     let now_s = sys::clock::now_ms() / 1_000;
     let query = encode("hits_total");
-    let exemplars =
-        monitor.json(&format!("/api/v1/query_exemplars?query={query}&start={}&end={}", now_s - 60, now_s + 1));
+    let exemplars = monitor.json(&format!(
+        "/api/v1/query_exemplars?query={query}&start={}&end={}",
+        now_s - 60,
+        now_s + 1
+    ));
     assert_eq!(exemplars["data"][0]["exemplars"][0]["labels"], json!({ "trace_id": "t1" }));
     monitor.stop();
 }

@@ -37,6 +37,10 @@ pub(super) fn metadata(state: &State, params: &Params) -> Result<String, Failure
             found.entry(name.clone()).or_default().insert((kind.as_str(), help.clone(), unit.clone()));
         }
     }
+    // What was pushed is known to the store alone.
+    for (name, Metadata { kind, unit, help }) in state.sink.store().metadata(wanted) {
+        found.entry(name).or_insert_with(|| BTreeSet::from([(kind.as_str(), help, unit)]));
+    }
     let shown: Map<String, Value> = found
         .into_iter()
         .take(limit)
