@@ -5,6 +5,8 @@ mod alerts;
 mod api;
 mod common;
 mod logs;
+mod probes;
+mod push;
 mod ready_made;
 mod scrape_and_query;
 mod scraping;
