@@ -1,6 +1,8 @@
 //! The HTTP API as its clients see it.
 
 use crate::common::{Fake, Home, Running, encode, site, until};
+use monitor_exposition::{Format, Writer};
+use monitor_model::{Histogram, Labels, MetricType};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -147,6 +149,47 @@ fn federation_gives_the_newest_values() {
             "temperature{cluster=\"a\",instance=\"app/1\",job=\"app\"} 21.5",
         ]
     );
+    monitor.stop();
+}
+
+#[test]
+fn exemplars_and_native_histograms_are_shown() {
+    let (home, fake) = (Home::new(), Fake::new(BODY));
+    let monitor = scraped(&home, &fake, |_| {});
+    let now_s = sys::clock::now_ms() / 1_000;
+    fake.say_as(
+        "application/openmetrics-text; version=1.0.0",
+        format!("# TYPE asked counter\nasked_total 3 # {{trace_id=\"abc\"}} 0.5 {now_s}.250\n# EOF\n"),
+    );
+    let target =
+        format!("/api/v1/query_exemplars?query=rate(asked_total[5m])&start={}&end={}", now_s - 9, now_s + 9);
+    let found = until("the exemplar", || monitor.json(&target)["data"].get(0).cloned());
+    assert_eq!(
+        found,
+        serde_json::json!({
+            "seriesLabels": { "__name__": "asked_total", "instance": "app/1", "job": "app" },
+            "exemplars": [{ "labels": { "trace_id": "abc" }, "value": "0.5", "timestamp": now_s as f64 + 0.25 }],
+        })
+    );
+    let early = format!("/api/v1/query_exemplars?query=asked_total&start={}&end={}", now_s - 9, now_s - 1);
+    assert_eq!(monitor.json(&early)["data"], serde_json::json!([]));
+
+    let mut writer = Writer::new(Format::Protobuf, true);
+    writer.family("latency_seconds", MetricType::Histogram, "How long.", "");
+    let native = Histogram::from_script("{{schema:0 count:4 sum:5.5 buckets:[1 0 3]}}").unwrap();
+    writer.histogram(&Labels::from_pairs([("__name__", "latency_seconds")]), &native, None);
+    fake.say_as(Format::Protobuf.content_type(), writer.finish());
+    let query = "/api/v1/query?query=latency_seconds";
+    let found = until("the histogram", || monitor.json(query)["data"]["result"].get(0).cloned());
+    let expected = serde_json::json!({
+        "count": "4", "sum": "5.5", "buckets": [[0, "0.5", "1", "1"], [0, "2", "4", "3"]],
+    });
+    assert_eq!(found["histogram"][1], expected, "{found}");
+    assert!(found.get("value").is_none());
+    let end = sys::clock::now_ms() / 1_000 + 1;
+    let range = format!("/api/v1/query_range?query=latency_seconds&start={end}&end={end}&step=1");
+    let found = monitor.json(&range)["data"]["result"][0].clone();
+    assert_eq!(found["histograms"][0], serde_json::json!([end, expected]), "{found}");
     monitor.stop();
 }
 

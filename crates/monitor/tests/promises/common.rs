@@ -33,10 +33,13 @@ pub(crate) struct Seen {
     pub(crate) body: Vec<u8>,
 }
 
+/// Status, media type, content.
+type Said = (u16, &'static str, Vec<u8>);
+
 /// An HTTP server whose answers a test decides.
 pub(crate) struct Fake {
     pub(crate) address: SocketAddr,
-    answer: Arc<Mutex<(u16, String)>>,
+    answer: Arc<Mutex<Said>>,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
@@ -44,7 +47,7 @@ impl Fake {
     pub(crate) fn new(body: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let answer = Arc::new(Mutex::new((200, body.to_owned())));
+        let answer = Arc::new(Mutex::new((200, "text/plain", body.as_bytes().to_vec())));
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
         let (shown, noted) = (answer.clone(), seen.clone());
         std::thread::spawn(move || {
@@ -57,7 +60,12 @@ impl Fake {
     }
 
     pub(crate) fn say(&self, status: u16, body: &str) {
-        *self.answer.lock().unwrap() = (status, body.to_owned());
+        *self.answer.lock().unwrap() = (status, "text/plain", body.as_bytes().to_vec());
+    }
+
+    /// With a media type.
+    pub(crate) fn say_as(&self, kind: &'static str, body: impl Into<Vec<u8>>) {
+        *self.answer.lock().unwrap() = (200, kind, body.into());
     }
 
     pub(crate) fn seen(&self) -> Vec<Seen> {
@@ -75,7 +83,7 @@ impl Fake {
     }
 }
 
-fn serve(stream: TcpStream, answer: &Mutex<(u16, String)>, seen: &Mutex<Vec<Seen>>) -> Option<()> {
+fn serve(mut stream: TcpStream, answer: &Mutex<Said>, seen: &Mutex<Vec<Seen>>) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let (mut head, mut length) = (String::new(), 0);
     loop {
@@ -92,9 +100,12 @@ fn serve(stream: TcpStream, answer: &Mutex<(u16, String)>, seen: &Mutex<Vec<Seen
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     seen.lock().unwrap().push(Seen { head, body });
-    let (status, text) = answer.lock().unwrap().clone();
-    let length = text.len();
-    write!(&stream, "HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{text}").ok()
+    let (status, kind, body) = answer.lock().unwrap().clone();
+    let length = body.len();
+    let head = format!(
+        "HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+    );
+    stream.write_all(&[head.as_bytes(), &body].concat()).ok()
 }
 
 /// The directories of a monitor; it can be started on them several times.
