@@ -71,6 +71,9 @@ pub(crate) enum Command {
     Query(Query),
     /// Show the alerts that fire or are about to
     Alerts(Alerts),
+    /// Keep alerts from being told for a while
+    #[command(subcommand)]
+    Silence(Silence),
     /// Say which resource runs out first, when, and on which evidence
     Grow(Grow),
     /// Refuse an address or network for a while
@@ -111,7 +114,7 @@ pub(crate) enum Command {
 /// The commands as `--help` lists them.
 pub(crate) const GROUPS: &[(&str, &[&str])] = &[
     ("The site", &["init", "check", "plan", "up", "reload", "down"]),
-    ("How it fares", &["status", "top", "logs", "query", "alerts", "explain", "doctor"]),
+    ("How it fares", &["status", "top", "logs", "query", "alerts", "silence", "explain", "doctor"]),
     ("Its parts", &["ban", "unban", "bans", "firewall", "waf", "database", "cert"]),
     ("Tools", &["schema", "completions", "run"]),
 ];
@@ -271,6 +274,53 @@ pub(crate) struct Alerts {
     /// All rules, those at rest too
     #[arg(long)]
     pub(crate) all: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Silence {
+    /// Silence the alerts whose labels match
+    Add(SilenceAdd),
+    /// List silences
+    List(SilenceList),
+    /// End silences
+    Expire(SilenceExpire),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SilenceAdd {
+    /// What is silenced, `alertname=server-down` or `server=~"app/.*"`; all must match.
+    /// A word without `=` is an alert's name
+    #[arg(required = true, value_name = "MATCHER")]
+    pub(crate) matchers: Vec<String>,
+    #[command(flatten)]
+    pub(crate) site: SiteFile,
+    /// For how long
+    #[arg(long = "for", default_value = "1h", value_parser = duration, value_name = "DURATION")]
+    pub(crate) duration: Millis,
+    /// Why, for whoever wonders where an alert went
+    #[arg(long, required = true, value_name = "TEXT")]
+    pub(crate) why: String,
+    /// Who silences; the user at this terminal unless said
+    #[arg(long, value_name = "NAME")]
+    pub(crate) by: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SilenceList {
+    #[command(flatten)]
+    pub(crate) site: SiteFile,
+    /// Those that ended, too
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SilenceExpire {
+    /// Their ids, or beginnings of them that fit one alone
+    #[arg(required = true, value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    #[command(flatten)]
+    pub(crate) site: SiteFile,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -26,6 +26,7 @@ mod reload;
 mod run;
 mod schema;
 mod show;
+mod silence;
 mod status;
 mod target;
 mod terminal;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         Command::Query(command) => query::run(command, &args.global, &terminal),
         Command::Grow(command) => grow::run(command, &args.global, &terminal),
         Command::Alerts(command) => alerts::run(command, &args.global, &terminal),
+        Command::Silence(command) => silence::run(command, &args.global, &terminal),
         Command::Ban(command) => ban::ban(command, &args.global, &terminal),
         Command::Unban(command) => ban::unban(command, &args.global, &terminal),
         Command::Bans(command) => ban::list(command, &args.global, &terminal),

@@ -1,38 +1,40 @@
 //! Decides which alerts are pending, firing or resolved, and when which
 //! receiver is told what.
 //!
-//! Pure: no I/O, no clock, no randomness. The caller evaluates an expression
-//! and gives its samples with the time ([`Rules::evaluate`]); it asks what is to
-//! be sent ([`Dispatcher::due`]) and says what became of it
-//! ([`Dispatcher::delivered`], [`Dispatcher::failed`]). Both states serialise,
-//! so that a restart neither forgets nor repeats.
+//! Rules come from the site's file ([`ready_made`]) and from Prometheus' rule
+//! files ([`rule_file`]); the caller evaluates an expression and gives its samples
+//! with the time ([`Rules::evaluate`]). What fires goes to the Alertmanager inside
+//! ([`manager`]): routes, groups, silences, inhibition; it says what is due, and is
+//! told what became of it. [`receiver`] builds what is sent, [`template`] fills in
+//! the words, [`backtest`] says what an alert would have fired.
 //!
-//! It never evaluates PromQL and never drops an alert that fires: a notification
-//! stays due until a receiver took it.
+//! Pure: no I/O, no clock, no randomness. States serialise, so that a restart
+//! neither forgets nor repeats.
+//!
+//! It never evaluates PromQL and never drops an alert that fires: a message stays
+//! due until a receiver took it.
 //!
 //! Limits: [`rules::MAX_ALERTS_PER_RULE`] label sets a rule,
-//! [`notify::MAX_ALERTS_PER_NOTIFICATION`] alerts a message; silences, inhibition
-//! and routing trees come with the monitor's later issue.
+//! [`manager::MAX_ALERTS`] alerts, [`manager::MAX_ALERTS_PER_MESSAGE`] in one
+//! message; templates are bounded by [`template::Limits`]. One monitor alone: no
+//! gossip between several.
 //!
-//! Sources: Prometheus' documentation of alerting rules and of templates;
-//! Alertmanager's documentation of `<webhook_config>` and of grouping.
+//! Sources: Prometheus' documentation of rules and of templates; Alertmanager's
+//! documentation; the specification of alert generators (prometheus/compliance).
 
 pub mod api;
 pub mod backtest;
 pub mod duration;
 pub mod group;
 pub mod manager;
-pub mod notify;
 pub mod ready_made;
 pub mod receiver;
 pub mod rule_file;
 pub mod rules;
 pub mod settings;
 pub mod template;
-pub mod webhook;
 mod yaml;
 
-pub use notify::{Dispatcher, Notification};
 pub use ready_made::{Facts, Thresholds, ready_made};
 pub use rules::{ActiveAlert, Change, Rules, State};
 pub use yaml::Mistake;
