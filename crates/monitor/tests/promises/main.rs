@@ -10,3 +10,4 @@ mod push;
 mod ready_made;
 mod scrape_and_query;
 mod scraping;
+mod told;
