@@ -178,10 +178,16 @@ fn selectors(params: &Params) -> Result<Vec<Vec<Matcher>>, String> {
         if matchers.iter().all(Matcher::matches_empty) {
             return Err("match[] must contain at least one non-empty matcher".to_owned());
         }
+        if any_of.len() >= MAX_SELECTORS {
+            return Err(format!("more than {MAX_SELECTORS} `match[]` are given"));
+        }
         any_of.push(matchers);
     }
     Ok(any_of)
 }
+
+/// Each is looked up on its own, however often it is given.
+const MAX_SELECTORS: usize = 1_000;
 
 /// `start` and `end`; without them all of time.
 fn times(params: &Params) -> Result<(i64, i64), Failure> {
@@ -209,4 +215,24 @@ where
         ask(store).map_err(|error| Error::Source(SourceError(error.to_string())))
     });
     Ok(asked.await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_selected() {
+        let params = |texts: &[&str]| Params(texts.iter().map(|t| ("match[]".into(), (*t).into())).collect());
+        assert_eq!(selectors(&params(&["up", "{a=\"b\"}"])).unwrap().len(), 2);
+        assert_eq!(selectors(&params(&["up"; MAX_SELECTORS])).unwrap().len(), MAX_SELECTORS);
+        for (texts, why) in [
+            (&["up{"][..], "1:4: parse error: unexpected end of input inside braces"),
+            (&["up", "{}"], "match[] must contain at least one non-empty matcher"),
+            (&["up[5m]"], "1:3: parse error: unexpected \"[\""),
+            (&["up"; MAX_SELECTORS + 1], "more than 1000 `match[]` are given"),
+        ] {
+            assert_eq!(selectors(&params(texts)).unwrap_err(), why);
+        }
+    }
 }
