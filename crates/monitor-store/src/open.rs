@@ -64,7 +64,7 @@ impl Store {
         let mut upkeep = locked(&self.upkeep);
         let floor = upkeep.log;
         let head = headfile::path(&log_dir, floor);
-        let mut replay = Replay { store: self, floats: Vec::new(), unknown: 0 };
+        let mut replay = Replay { store: self, floats: Vec::new(), unknown: 0, ranked: None };
         if head.exists() {
             if let Err(why) = headfile::read(&head, &mut replay) {
                 let what = format!("{why}; samples in the log whose series it had are lost");
@@ -314,6 +314,8 @@ struct Replay<'a> {
     floats: Vec<LoggedFloat>,
     /// Samples whose series' definition is lost.
     unknown: u64,
+    /// The last series of the head file with its rank: it has them in order.
+    ranked: Option<(Labels, u32)>,
 }
 
 impl Replay<'_> {
@@ -372,17 +374,24 @@ impl Replay<'_> {
 
 impl Restore for Replay<'_> {
     fn series(&mut self, slot: u32, labels: Labels, last: Last) {
-        let tombstones = self.store.state().tombstones.clone();
-        if self.define(slot, labels).is_ok()
-            && let Some(series) = self.store.state_mut().head.slot_mut(slot)
-        {
-            // What is deleted may come again, and is no duplicate then.
-            let deleted =
-                |t: &Tombstone| (t.start_ms..=t.end_ms).contains(&last.at_ms) && t.covers(&series.labels);
-            if !tombstones.iter().any(deleted) {
-                series.last = last;
-            }
+        if self.define(slot, labels.clone()).is_err() {
+            return;
         }
+        let mut state = self.store.state_mut();
+        // What is deleted may come again, and is no duplicate then.
+        let deleted = |t: &Tombstone| (t.start_ms..=t.end_ms).contains(&last.at_ms) && t.covers(&labels);
+        let forgotten = state.tombstones.iter().any(deleted);
+        if let Some(series) = state.head.slot_mut(slot).filter(|_| !forgotten) {
+            series.last = last;
+        }
+        let rank = match &self.ranked {
+            Some((before, rank)) if *before < labels => rank + 1,
+            None => 0,
+            // A file that is not in order ranks nothing more.
+            Some(_) => return,
+        };
+        state.head.set_rank(slot, rank);
+        self.ranked = Some((labels, rank));
     }
 
     fn exemplar(&mut self, held: Held) {

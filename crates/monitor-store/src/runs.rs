@@ -28,8 +28,9 @@ impl Runs {
         Self(joined)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// How many numbers there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.iter().map(ExactSizeIterator::len).sum()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = u32> {

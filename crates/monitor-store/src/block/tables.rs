@@ -129,34 +129,66 @@ impl Tables {
         }
     }
 
+    /// How many series a value has.
+    fn list_len(&self, place: usize) -> usize {
+        let offset = u32_at(self.table(VALUES), place * 2 + 1) as usize;
+        Reader(self.table(POSTINGS).get(offset..).unwrap_or_default()).size().unwrap_or(0)
+    }
+
     /// The series that all conditions select.
     pub(crate) fn matching(&self, matchers: &[Matcher]) -> Runs {
-        let mut found = Runs::all(self.series);
-        // What names values is looked up; the others test each value of their label.
-        let (exact, tested): (Vec<_>, Vec<_>) = matchers
-            .iter()
-            .map(|m| (m, if m.matches_empty() { None } else { m.exact_values() }))
-            .partition(|(_, values)| values.is_some());
-        for (matcher, values) in exact.into_iter().chain(tested) {
-            if found.is_empty() {
-                break;
-            }
-            let places = self.values_of(&matcher.name);
-            let mut runs = Vec::new();
-            let empty = matcher.matches_empty();
-            match values {
+        // What names values is looked up, shortest lists first; what is left is
+        // tested on each value of its label, or on each series where they are fewer.
+        let mut exact: Vec<(&Matcher, Vec<usize>, usize)> = Vec::new();
+        let mut rest: Vec<&Matcher> = Vec::new();
+        for matcher in matchers {
+            match matcher.exact_values().filter(|_| !matcher.matches_empty()) {
                 Some(values) => {
-                    let places = values.iter().filter_map(|value| self.find_value(&places, value));
-                    places.for_each(|place| self.list(place, &mut runs));
+                    let places = self.values_of(&matcher.name);
+                    let places: Vec<usize> =
+                        values.iter().filter_map(|value| self.find_value(&places, value)).collect();
+                    let series = places.iter().map(|place| self.list_len(*place)).sum();
+                    exact.push((matcher, places, series));
                 }
-                None => places
-                    .filter(|place| matcher.is_match(self.value(*place)) != empty)
-                    .for_each(|place| self.list(place, &mut runs)),
+                None => rest.push(matcher),
             }
+        }
+        exact.sort_by_key(|(.., series)| *series);
+        let mut found = Runs::all(self.series);
+        for (matcher, places, series) in exact {
+            if found.len() * 8 < series {
+                found = self.tested(found, matcher);
+                continue;
+            }
+            let mut runs = Vec::new();
+            places.into_iter().for_each(|place| self.list(place, &mut runs));
+            found = found.and(&Runs::union(runs));
+        }
+        for matcher in rest {
+            let places = self.values_of(&matcher.name);
+            if found.len() < places.len() {
+                found = self.tested(found, matcher);
+                continue;
+            }
+            let empty = matcher.matches_empty();
+            let mut runs = Vec::new();
+            places
+                .filter(|place| matcher.is_match(self.value(*place)) != empty)
+                .for_each(|place| self.list(place, &mut runs));
             let listed = Runs::union(runs);
             found = if empty { found.without(&listed) } else { found.and(&listed) };
         }
         found
+    }
+
+    /// The series whose labels fulfil a condition.
+    fn tested(&self, found: Runs, matcher: &Matcher) -> Runs {
+        let mut cursor = SeriesCursor::default();
+        let kept = found.iter().filter(|series| {
+            let value = cursor.seek(self, *series).ok().and_then(|()| cursor.get(self, &matcher.name));
+            matcher.is_match(value.unwrap_or_default())
+        });
+        Runs::union(kept.map(|series| series..series + 1).collect())
     }
 
     /// The numbers of a series' chunks.
@@ -256,6 +288,12 @@ impl SeriesCursor {
 
     fn iter<'a>(&'a self, tables: &'a Tables) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.pairs.iter().map(|(name, value)| (tables.symbol(*name), tables.symbol(*value)))
+    }
+
+    /// A label of the series it is at.
+    fn get<'a>(&self, tables: &'a Tables, name: &str) -> Option<&'a str> {
+        let pair = self.pairs.iter().find(|(symbol, _)| tables.symbol(*symbol) == name)?;
+        Some(tables.symbol(pair.1))
     }
 
     /// The labels of the series it is at.

@@ -209,6 +209,15 @@ impl Head {
         self.frozen_min_ms = i64::MAX;
     }
 
+    /// Sets the rank of one series: the caller goes through them in order.
+    pub(crate) fn set_rank(&mut self, slot: u32, rank: u32) {
+        if let Some(series) = self.slot_mut(slot) {
+            let new = series.rank == UNRANKED;
+            series.rank = rank;
+            self.unranked -= usize::from(new);
+        }
+    }
+
     /// Sets the ranks of all series: those in the order given, and nothing of the others.
     pub(crate) fn rank(&mut self, order: &[(u32, u32)]) {
         for (rank, (slot, generation)) in order.iter().enumerate() {
