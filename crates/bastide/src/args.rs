@@ -269,8 +269,13 @@ pub(crate) struct Query {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Alerts {
+    /// One alert: its threshold, and what it would have fired
+    pub(crate) name: Option<String>,
     #[command(flatten)]
     pub(crate) site: SiteFile,
+    /// How far back one alert is looked at
+    #[arg(long, default_value_t = 30, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=400))]
+    pub(crate) days: u16,
     /// All rules, those at rest too
     #[arg(long)]
     pub(crate) all: bool,

@@ -136,6 +136,7 @@ fn feed(memory: &mut Memory, labels: &[(&str, &str)], start_ms: u64, values: &[(
     }
 }
 
+#[allow(clippy::print_stderr)] // a test that does not run says so
 fn generator() -> Option<Generator> {
     let path =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/testdata/alert_generator/rules.yaml");

@@ -313,11 +313,12 @@ impl Role for Monitor {
         self.state.ready()
     }
 
-    /// `/silences` and `/silence/ID`, as below `/api/v2/`, for the command line.
+    /// `/alerts`, `/silences` and `/silence/ID`, as below `/api/v2/`, for the command line.
     fn handle(&self, request: role::admin::Request) -> BoxFuture<'_, Option<role::admin::Response>> {
         Box::pin(async move {
             let endpoint = request.path.strip_prefix('/')?;
-            if endpoint != "silences" && !endpoint.starts_with("silence/") {
+            let own = matches!(endpoint, "silences" | "alerts") || endpoint.starts_with("silence/");
+            if !own {
                 return None;
             }
             let params = crate::api::Params(request.query.clone());
@@ -394,8 +395,13 @@ impl State {
         for found in self.opened.damage.iter().chain(lock(&self.damage).iter()) {
             damage.push(format!("{}: {}", found.file.display(), found.what));
         }
+        let probes: Vec<Value> = lock(&self.probes)
+            .iter()
+            .filter_map(|(name, fares)| Some(json!({ "probe": name, "error": fares.failed.as_ref()? })))
+            .collect();
         json!({
             "revision": plan.revision,
+            "probes_failing": probes,
             "listening": lock(&self.listening).iter().map(SocketAddr::to_string).collect::<Vec<_>>(),
             "targets": targets.len(),
             "targets_down": down,
