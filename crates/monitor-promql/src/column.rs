@@ -174,16 +174,18 @@ pub(crate) fn merge_same_labels(columns: Vec<Column>) -> Result<Vec<Column>, Err
     Ok(merged.columns)
 }
 
-/// Columns, each label set once, in the order in which they came.
+/// Columns, each label set once, in the order in which they came; one whose name
+/// goes at the end is another than one whose name stays.
 #[derive(Default)]
 pub(crate) struct Merge {
-    places: FxHashMap<Labels, usize>,
+    places: FxHashMap<(Labels, bool), usize>,
     pub(crate) columns: Vec<Column>,
 }
 
 impl Merge {
     pub(crate) fn add(&mut self, column: Column) -> Result<(), Error> {
-        let place = *self.places.entry(column.labels.clone()).or_insert(self.columns.len());
+        let key = (column.labels.clone(), column.drop_name);
+        let place = *self.places.entry(key).or_insert(self.columns.len());
         let Some(into) = self.columns.get_mut(place) else {
             self.columns.push(column);
             return Ok(());
@@ -198,19 +200,19 @@ impl Merge {
             }
             into.copy_step(step, at);
         }
-        into.drop_name |= column.drop_name;
         Ok(())
     }
 
     /// The column of these labels, made where it is missing.
-    pub(crate) fn column(&mut self, labels: &Labels, steps: usize) -> (usize, bool) {
-        if let Some(place) = self.places.get(labels) {
+    pub(crate) fn column(&mut self, labels: Labels, drop_name: bool, steps: usize) -> (usize, bool) {
+        let key = (labels, drop_name);
+        if let Some(place) = self.places.get(&key) {
             return (*place, false);
         }
         let mut column = Column::default();
-        column.reset(labels.clone(), false, steps);
+        column.reset(key.0.clone(), drop_name, steps);
         self.columns.push(column);
-        self.places.insert(labels.clone(), self.columns.len() - 1);
+        self.places.insert(key, self.columns.len() - 1);
         (self.columns.len() - 1, true)
     }
 }

@@ -235,7 +235,7 @@ impl<'a> Evaluator<'a> {
                     None => {
                         let text = text.unwrap_or_else(|| format_value(column.values[step]));
                         let labels = if kept { group.clone() } else { group.with(label, &text) };
-                        let (place, new) = merged.column(&labels, steps.count);
+                        let (place, new) = merged.column(labels, column.drop_name, steps.count);
                         if new {
                             this.hold(steps.count)?;
                             this.check_series(place + 1)?;

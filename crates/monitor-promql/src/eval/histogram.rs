@@ -83,7 +83,7 @@ impl<'a> Evaluator<'a> {
             for column in columns {
                 for (step, value) in column.values.iter().enumerate().filter(|(_, v)| present(**v)) {
                     let labels = column.labels.with(label, &open_metrics_number(q[step]));
-                    let (at, new) = merged.column(&labels, steps.count);
+                    let (at, new) = merged.column(labels, column.drop_name, steps.count);
                     if new {
                         self.hold(steps.count)?;
                         self.check_series(at + 1)?;
@@ -92,7 +92,6 @@ impl<'a> Evaluator<'a> {
                     if into.has(step) {
                         return Err(Error::Execution(crate::column::SAME_LABELS.into()));
                     }
-                    into.drop_name |= column.drop_name;
                     into.values[step] = *value;
                 }
                 self.release(column.size());

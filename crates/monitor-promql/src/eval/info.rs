@@ -57,6 +57,9 @@ impl<'a> Evaluator<'a> {
         let mut infos = Infos::default();
         while selected.next(self)? {
             let data = &selected.data;
+            if !has_target(&data.labels) {
+                continue;
+            }
             let series = infos.series.len();
             infos.series.push(data.labels.clone());
             let name = data.labels.name().unwrap_or_default().to_owned();
@@ -109,7 +112,7 @@ impl<'a> Evaluator<'a> {
         steps: Steps,
         merged: &mut Merge,
     ) -> Result<(), Error> {
-        let metrics = infos.holding.get(&target_of(&column.labels));
+        let metrics = infos.holding.get(&target_of(&column.labels)).filter(|_| has_target(&column.labels));
         let mut known: FxHashMap<Vec<usize>, Option<usize>> = FxHashMap::default();
         for step in 0..steps.count {
             let at = column.at(step);
@@ -127,7 +130,7 @@ impl<'a> Evaluator<'a> {
                     let place = match wanted.labels(&column.labels, &holding, infos)? {
                         None => None,
                         Some(labels) => {
-                            let (place, new) = merged.column(&labels, steps.count);
+                            let (place, new) = merged.column(labels, column.drop_name, steps.count);
                             if new {
                                 self.hold(steps.count)?;
                                 self.check_series(place + 1)?;
@@ -145,7 +148,6 @@ impl<'a> Evaluator<'a> {
                 return Err(Error::Execution(crate::column::SAME_LABELS.into()));
             }
             into.copy_step(step, at);
-            into.drop_name |= column.drop_name;
         }
         Ok(())
     }
@@ -188,6 +190,10 @@ fn reference_times(part: &Part<'_>) -> Vec<TimeShift> {
     let mut times = Vec::new();
     search(part, &mut times);
     times
+}
+
+fn has_target(labels: &Labels) -> bool {
+    IDENTIFYING.iter().any(|label| labels.get(label).is_some())
 }
 
 /// What identifies the target of a series.
@@ -236,17 +242,17 @@ impl Wanted {
     /// no target is named.
     fn selection<'l>(&self, series: impl Iterator<Item = &'l Labels>) -> Result<Option<Vec<Matcher>>, Error> {
         let mut values: [BTreeSet<&str>; 2] = Default::default();
-        for labels in series {
+        for labels in series.filter(|labels| has_target(labels)) {
             for (values, label) in values.iter_mut().zip(IDENTIFYING) {
-                values.extend(labels.get(label));
+                values.insert(labels.get(label).unwrap_or_default());
             }
         }
-        if values.iter().all(BTreeSet::is_empty) {
+        if values.iter().any(BTreeSet::is_empty) {
             return Ok(None);
         }
         let mut matchers = self.names.clone();
         matchers.extend(self.data.iter().cloned());
-        for (values, label) in values.iter().zip(IDENTIFYING).filter(|(values, _)| !values.is_empty()) {
+        for (values, label) in values.iter().zip(IDENTIFYING) {
             // More than that many targets: the other conditions must do.
             const MOST: usize = 1_000;
             if values.len() <= MOST {

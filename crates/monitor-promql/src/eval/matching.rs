@@ -243,12 +243,11 @@ impl Pairing<'_> {
         }
         let drop_name =
             delayed && (self.binary.bool || !is_arithmetic(op) && many.is_some_and(|many| many.drop_name));
-        let (at, new) = self.output.column(&labels, self.steps.count);
+        let (at, new) = self.output.column(labels.clone(), drop_name, self.steps.count);
         if new {
             evaluator.hold(self.steps.count)?;
             evaluator.check_series(at + 1)?;
         }
-        self.output.columns[at].drop_name |= drop_name;
         let key = (group, labels);
         if self.matching.cardinality != Cardinality::OneToOne && !self.made.contains_key(&key) {
             self.made.insert(key.clone(), Bits::new(self.steps.count));

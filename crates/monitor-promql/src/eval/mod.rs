@@ -219,6 +219,7 @@ impl<'a> Evaluator<'a> {
     pub(crate) fn finish(&self, mut columns: Vec<Column>) -> Result<Vec<Column>, Error> {
         for column in columns.iter_mut().filter(|column| column.drop_name) {
             column.labels = column.labels.without(is_reserved);
+            column.drop_name = false;
         }
         merge_same_labels(columns)
     }

@@ -55,7 +55,8 @@ impl<'a> Evaluator<'a> {
             }
         }
         if highest < 1.0 && !ratio || highest == 0.0 && lowest == 0.0 {
-            return Ok(());
+            // Nothing is chosen; what there is to note is noted all the same.
+            return self.each(&aggregate.of, steps, &mut |_, _| Ok(()));
         }
         let mut choice = Choice {
             op: aggregate.op,
