@@ -346,3 +346,122 @@ pub(crate) fn check(remote: &site::RemoteWrite) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::{Bytes, Secret};
+    use std::io::{Read, Write};
+
+    /// A far end that speaks TLS with a certificate of its own making, takes one
+    /// request and gives its head.
+    fn tls_far_end() -> (u16, String, std::thread::JoinHandle<String>) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        let config = Arc::new(config);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let thread = std::thread::spawn(move || {
+            loop {
+                let (stream, _) = listener.accept().unwrap();
+                let connection = rustls::ServerConnection::new(config.clone()).unwrap();
+                let mut tls = rustls::StreamOwned::new(connection, stream);
+                let mut head = Vec::new();
+                let mut byte = [0];
+                while !head.ends_with(b"\r\n\r\n") {
+                    match tls.read(&mut byte) {
+                        Ok(1) => head.push(byte[0]),
+                        _ => break,
+                    }
+                }
+                if head.is_empty() {
+                    continue;
+                }
+                let answer =
+                    "HTTP/1.1 204 No Content\r\nx-prometheus-remote-write-samples-written: 1\r\n\r\n";
+                tls.write_all(answer.as_bytes()).unwrap();
+                tls.flush().unwrap();
+                return String::from_utf8(head).unwrap();
+            }
+        });
+        (port, made.cert.pem(), thread)
+    }
+
+    #[tokio::test]
+    async fn samples_leave_through_tls_with_a_login() {
+        let (port, pem, far_end) = tls_far_end();
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(&dir.path().join("store"), Default::default(), 0).unwrap();
+        let store = Arc::new(store);
+        let registry = Arc::new(Registry::default());
+        let forward = Forward::new(store.clone(), dir.path().join("remote-write"), registry.clone());
+        let remote = site::RemoteWrite {
+            name: "far/1".into(),
+            url: format!("https://localhost:{port}/api/v1/write"),
+            version_2: true,
+            login: Some(site::Login::Basic { user: "me".into(), password: Secret::new("secret") }),
+            ca: Some(pem),
+            queue: Bytes(1 << 20),
+            shards: 2,
+            only: Vec::new(),
+        };
+        assert_eq!(check(&remote), Ok(()));
+        let wrong = site::RemoteWrite { ca: Some("nothing".into()), ..remote.clone() };
+        assert_eq!(check(&wrong).unwrap_err(), "remote `far/1`: its `ca` has no certificate");
+        let wrong = site::RemoteWrite { only: vec!["{".into()], ..remote.clone() };
+        assert!(check(&wrong).unwrap_err().starts_with("remote `far/1`: `{`: "));
+
+        let site = site::Monitor { remote_write: vec![remote], ..Default::default() };
+        forward.follow(&site).await;
+        assert!(forward.trouble().is_empty(), "{:?}", forward.trouble());
+        let series = store.series(&Labels::from_pairs([("__name__", "up")])).unwrap();
+        let row = monitor_store::FloatRow { series, at_ms: 1, value: 1.0, start_ms: 0 };
+        let batch = Batch { floats: vec![row], ..Batch::default() };
+        store.append(&batch, 1).unwrap();
+        forward.rows(&batch);
+        let head = tokio::task::spawn_blocking(move || far_end.join().unwrap()).await.unwrap();
+        let head = head.to_ascii_lowercase();
+        for line in [
+            "post /api/v1/write http/1.1",
+            "authorization: basic bwu6c2vjcmv0",
+            "content-type: application/x-protobuf;proto=io.prometheus.write.v2.request",
+            "content-encoding: snappy",
+            "x-prometheus-remote-write-version: 2.0.0",
+        ] {
+            assert!(head.contains(line), "no `{line}` in {head}");
+        }
+        let sent = async {
+            loop {
+                forward.gather();
+                if registry
+                    .expose()
+                    .contains("bastide_monitor_sent_total{remote=\"far/1\",result=\"sent\"} 1")
+                {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), sent).await.unwrap();
+        // Taken out of the file: its queue stays where it is.
+        forward.follow(&site::Monitor::default()).await;
+        assert!(forward.is_idle());
+        let left = std::fs::read_dir(dir.path().join("remote-write")).unwrap().count();
+        assert_eq!(left, 1);
+    }
+
+    #[test]
+    fn folders() {
+        assert_eq!(folder("far/1"), folder("far/1"));
+        assert_ne!(folder("far/1"), folder("far_1"));
+        assert!(folder("../../etc").starts_with("______etc-"), "{}", folder("../../etc"));
+        assert!(folder(&"x".repeat(300)).len() < 60);
+    }
+}

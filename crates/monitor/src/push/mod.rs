@@ -24,7 +24,7 @@ mod rows;
 mod send;
 
 use crate::server::Reply;
-use crate::state::State;
+use crate::state::{State, lock};
 use base::names;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
@@ -38,7 +38,7 @@ use monitor_store::Store;
 use monitor_wire::body::Encoding;
 use monitor_wire::{otlp, remote};
 use role::Registry;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -63,6 +63,10 @@ const WAITING: usize = 256;
 /// A body must arrive within this.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Memory for a decompressed body that is kept for the next one; a sender's usual
+/// body has a tenth of it.
+const KEPT: usize = 8 << 20;
+
 /// What a sender is told to wait when there is no room.
 const RETRY_AFTER: &str = "5";
 
@@ -74,6 +78,8 @@ pub(crate) struct Push {
     waiting: Arc<Semaphore>,
     bodies: Arc<Semaphore>,
     storing: Arc<Semaphore>,
+    /// Memory for bodies, [`STORING`] of them at most.
+    spares: Mutex<Vec<Vec<u8>>>,
     /// Where what is stored is sent on to.
     pub(crate) forward: Arc<Forward>,
 }
@@ -117,6 +123,7 @@ impl Push {
             waiting: Arc::new(Semaphore::new(WAITING)),
             bodies: Arc::new(Semaphore::new(BODIES >> 10)),
             storing: Arc::new(Semaphore::new(STORING)),
+            spares: Mutex::default(),
             forward,
             store,
             registry,
@@ -218,8 +225,22 @@ impl Push {
         encoding: Encoding,
         body: &[u8],
     ) -> Result<Taken, (StatusCode, String)> {
-        let mut spare = Vec::new();
-        let message = encoding.decode(body, MAX_MESSAGE, &mut spare).map_err(|error| {
+        let mut spare = lock(&self.spares).pop().unwrap_or_default();
+        let taken = self.store_with(protocol, encoding, body, &mut spare);
+        if spare.capacity() <= KEPT {
+            lock(&self.spares).push(spare);
+        }
+        taken
+    }
+
+    fn store_with(
+        &self,
+        protocol: Protocol,
+        encoding: Encoding,
+        body: &[u8],
+        spare: &mut Vec<u8>,
+    ) -> Result<Taken, (StatusCode, String)> {
+        let message = encoding.decode(body, MAX_MESSAGE, spare).map_err(|error| {
             use monitor_wire::body::BodyError;
             let status = match error {
                 BodyError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
