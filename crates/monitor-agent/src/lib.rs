@@ -131,6 +131,7 @@ pub struct Host {
     links: netlink::Links,
     classes: netclass::Known,
     os: os::Known,
+    processes: process::Known,
     textfiles: textfile::Known,
     zone: time::Zone,
     now_s: f64,
@@ -236,6 +237,7 @@ impl Host {
             links: netlink::Links::default(),
             classes: netclass::Known::default(),
             os: os::Known::default(),
+            processes: process::Known::default(),
             textfiles: textfile::Known::default(),
             zone: time::Zone::default(),
             now_s: 0.0,
@@ -274,7 +276,7 @@ impl Host {
     /// Appends the readings of `processes` and all their descendants to `out`,
     /// as `process_*` with the label `process`. Those that ended are left out.
     pub fn read_processes(&mut self, processes: &[Process], out: &mut String) {
-        process::read(&self.settings.roots, processes, &mut Text::new(out));
+        process::read(&self.settings.roots, &mut self.processes, processes, &mut Text::new(out));
     }
 }
 

@@ -13,6 +13,13 @@ use procfs::FromRead as _;
 use procfs::process::Stat;
 use std::collections::HashMap;
 use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Looking at every process of the machine for its parent costs more than all
+/// else that is read: between two looks only the processes already known are
+/// read. One that is new meanwhile is seen at the next look, with all its time;
+/// one that ended is in its parent's.
+const LOOK_AFTER: Duration = Duration::from_secs(60);
 
 /// A process to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +28,15 @@ pub struct Process {
     pub name: String,
     /// Its process id.
     pub pid: i32,
+}
+
+/// The processes of the last look, and when that was.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    looked: Option<Instant>,
+    roots: Vec<i32>,
+    /// By id, when each started: an id may be given again.
+    members: HashMap<i32, u64>,
 }
 
 /// What a tree of processes uses.
@@ -69,11 +85,11 @@ const READINGS: &[Reading] = &[
     ("process_virtual_memory_bytes", Type::Gauge, "Virtual memory size in bytes.", |u| Some(u.virtual_bytes)),
 ];
 
-pub(crate) fn read(roots: &Roots, processes: &[Process], text: &mut Text<'_>) {
+pub(crate) fn read(roots: &Roots, known: &mut Known, processes: &[Process], text: &mut Text<'_>) {
     if processes.is_empty() {
         return;
     }
-    let all = every_process(&roots.proc);
+    let all = known.processes(&roots.proc, processes);
     let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
     for stat in all.values() {
         children.entry(stat.ppid).or_default().push(stat.pid);
@@ -93,6 +109,40 @@ pub(crate) fn read(roots: &Roots, processes: &[Process], text: &mut Text<'_>) {
                 text.sample(name, &[("process", process)], value);
             }
         }
+    }
+}
+
+impl Known {
+    /// The processes that may be `wanted` or their descendants.
+    fn processes(&mut self, proc: &Path, wanted: &[Process]) -> HashMap<i32, Stat> {
+        let roots: Vec<i32> = wanted.iter().map(|process| process.pid).collect();
+        let fresh = self.looked.is_some_and(|looked| looked.elapsed() < LOOK_AFTER);
+        if fresh && roots == self.roots {
+            let stat = |pid: i32| Stat::from_file(proc.join(pid.to_string()).join("stat")).ok();
+            let found = self.members.iter().filter_map(|(pid, start)| {
+                let stat = stat(*pid).filter(|stat| stat.starttime == *start)?;
+                Some((*pid, stat))
+            });
+            return found.collect();
+        }
+        let mut all = every_process(proc);
+        let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
+        for stat in all.values() {
+            children.entry(stat.ppid).or_default().push(stat.pid);
+        }
+        let mut open = roots.clone();
+        self.members.clear();
+        while let Some(pid) = open.pop() {
+            if let Some(stat) = all.get(&pid)
+                && self.members.insert(pid, stat.starttime).is_none()
+            {
+                open.extend(children.get(&pid).into_iter().flatten());
+            }
+        }
+        all.retain(|pid, _| self.members.contains_key(pid));
+        self.looked = Some(Instant::now());
+        self.roots = roots;
+        all
     }
 }
 
