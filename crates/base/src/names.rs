@@ -114,7 +114,7 @@ metrics! {
 
     // Monitor.
     MONITOR_SAMPLES = Counter "bastide_monitor_samples_total" ["result"] "Samples by what became of them: stored, duplicate, out_of_order, refused, failed (the disk)";
-    MONITOR_SCRAPES = Counter "bastide_monitor_scrapes_total" ["pool", "result"] "Scrapes: ok, unreachable (no answer, or not 200), refused (the body, or its limits)";
+    MONITOR_SCRAPES = Counter "bastide_monitor_scrapes_total" ["pool", "result"] "Scrapes: ok, unreachable (no answer, or not 200), malformed (no exposition), body_limit, sample_limit, label_limit, bucket_limit, no_name (relabelling left none)";
     MONITOR_TARGETS = Gauge "bastide_monitor_targets" ["pool", "state"] "Discovered targets: active, dropped (by relabelling), wrong (they cannot be one)";
     MONITOR_DISCOVERY_FAILURES = Counter "bastide_monitor_discovery_failures_total" ["pool"] "Service discovery that failed; the targets found before go on";
     MONITOR_SERIES = Gauge "bastide_monitor_series" [] "Series in the head";

@@ -107,6 +107,19 @@ pub enum Failure {
     Name(String),
 }
 
+impl Failure {
+    /// In one word, for a metric's label.
+    pub fn result(&self) -> &'static str {
+        match self {
+            Self::Parse(_) => "malformed",
+            Self::Samples { .. } => "sample_limit",
+            Self::Labels(_) => "label_limit",
+            Self::Buckets(_) => "bucket_limit",
+            Self::Name(_) => "no_name",
+        }
+    }
+}
+
 /// What a body held.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {

@@ -164,6 +164,11 @@ impl Family {
                 return Err(format!("the exemplar's labels have more than {MAX_EXEMPLAR} characters"));
             }
         }
+        // "… the value of the exemplar MUST be within this range."
+        let beyond = |exemplar: &crate::ExemplarRef<'_>| suffix == "_bucket" && exemplar.value > bound;
+        if sample.exemplar.as_ref().is_some_and(beyond) {
+            return Err(format!("the exemplar of `{}` is above its bucket's bound, `{bound}`", sample.name));
+        }
         self.place(sample, suffix, kind)?;
         let metric = self.metric.get_or_insert_default();
         metric.histogram.take(sample, suffix, bound)

@@ -31,6 +31,8 @@ fn open_metrics_rules() {
         ("# TYPE a histogram\na_bucket{le=\"+Inf\"} 1\na_count{le=\"1\"} 1\na_sum 1\n", false),
         ("# TYPE a histogram\na_bucket{le=\"+Inf\"} 1\na_sum 1\n", false),
         ("# TYPE a histogram\na_bucket{le=\"-1\"} 1\na_bucket{le=\"+Inf\"} 1\n", true),
+        ("# TYPE a histogram\na_bucket{le=\"1\"} 1 # {} 1\na_bucket{le=\"+Inf\"} 1\n", true),
+        ("# TYPE a histogram\na_bucket{le=\"1\"} 1 # {} 1.5\na_bucket{le=\"+Inf\"} 1\n", false),
         // Units, infos, states.
         ("# TYPE a_s info\n# UNIT a_s s\n", false),
         ("# TYPE a stateset\na{a=\"x\"} 0\na{a=\"y\"} 1\n", true),

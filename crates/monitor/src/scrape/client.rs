@@ -34,6 +34,9 @@ pub(crate) enum FetchError {
     /// The body is larger than it may be.
     #[error("body size limit exceeded: the answer is larger than {0} bytes")]
     TooLarge(u64),
+    /// It is not what was asked for.
+    #[error("{0}")]
+    NoExposition(String),
     /// Anything else, as a fragment for a message.
     #[error("{0}")]
     Other(String),
@@ -67,8 +70,9 @@ impl Fetched {
         let mut out = Vec::with_capacity(self.body.len().saturating_mul(8).min(1 << 20));
         let mut reader =
             std::io::Read::take(flate2::read::MultiGzDecoder::new(&*self.body), self.max_body + 1);
-        std::io::Read::read_to_end(&mut reader, &mut out)
-            .map_err(|error| FetchError::Other(format!("the gzip body cannot be unpacked: {error}")))?;
+        std::io::Read::read_to_end(&mut reader, &mut out).map_err(|error| {
+            FetchError::NoExposition(format!("the gzip body cannot be unpacked: {error}"))
+        })?;
         if out.len() as u64 > self.max_body {
             return Err(FetchError::TooLarge(self.max_body));
         }

@@ -35,22 +35,22 @@ pub(super) struct Scraper {
     counters: Counters,
 }
 
-/// Scrapes by what became of them.
+/// Scrapes of a pool by what became of them.
 #[derive(Clone)]
 pub(super) struct Counters {
+    registry: Arc<Registry>,
+    pool: Arc<str>,
     ok: Arc<Counter>,
-    unreachable: Arc<Counter>,
-    refused: Arc<Counter>,
 }
 
 impl Counters {
-    pub(super) fn new(registry: &Registry, pool: &str) -> Self {
-        let scrapes = registry.counter(&names::MONITOR_SCRAPES);
-        Self {
-            ok: scrapes.with(&[pool, "ok"]),
-            unreachable: scrapes.with(&[pool, "unreachable"]),
-            refused: scrapes.with(&[pool, "refused"]),
-        }
+    pub(super) fn new(registry: &Arc<Registry>, pool: &str) -> Self {
+        let ok = registry.counter(&names::MONITOR_SCRAPES).with(&[pool, "ok"]);
+        Self { registry: registry.clone(), pool: pool.into(), ok }
+    }
+
+    fn count(&self, result: &str) {
+        self.registry.counter(&names::MONITOR_SCRAPES).with(&[&self.pool, result]).inc();
     }
 }
 
@@ -160,23 +160,32 @@ impl Scraper {
                 let outcome = self.scrape.take(body.format, &body.bytes, stamp, &mut rows);
                 (report.scraped, report.kept, report.added) = (outcome.scraped, outcome.kept, outcome.added);
                 sink.note_scrape(outcome.duplicates, &outcome.refused);
-                outcome.failure.map(|failure| failure.to_string()).unwrap_or_default()
+                match outcome.failure {
+                    None => {
+                        self.counters.ok.inc();
+                        String::new()
+                    }
+                    Some(failure) => {
+                        self.counters.count(failure.result());
+                        failure.to_string()
+                    }
+                }
             }
             Err(error) => {
-                if let FetchError::TooLarge(_) = error {
-                    report.body_bytes = -1;
-                }
+                let result = match error {
+                    FetchError::TooLarge(_) => {
+                        report.body_bytes = -1;
+                        "body_limit"
+                    }
+                    FetchError::NoExposition(_) => "malformed",
+                    FetchError::Other(_) => "unreachable",
+                };
+                self.counters.count(result);
                 self.scrape.fail(stamp, &mut rows);
-                self.counters.unreachable.inc();
                 error.to_string()
             }
         };
         report.up = error.is_empty();
-        if report.up {
-            self.counters.ok.inc();
-        } else if report.body_bytes > 0 {
-            self.counters.refused.inc();
-        }
         report.took_s = began.elapsed().as_secs_f64();
         self.scrape.report(stamp, &report, &mut rows);
         rows.append(&mut self.scrape);
@@ -233,7 +242,7 @@ fn body_of(work: &Work, fetched: Fetched) -> Result<Body, FetchError> {
     }
     let told = Format::of_content_type(&fetched.content_type);
     let Some(format) = told.or(work.pool.fallback.map(Protocol::format)) else {
-        return Err(FetchError::Other(format!(
+        return Err(FetchError::NoExposition(format!(
             "the answer's Content-Type `{}` is no exposition's; hint: `fallback_scrape_protocol`",
             fetched.content_type.chars().take(80).flat_map(char::escape_debug).collect::<String>()
         )));

@@ -328,22 +328,47 @@ fn tls_as_the_file_says() {
         .with_single_cert(vec![made.cert.der().clone()], key)
         .unwrap();
     let server = Server::with(|_| text("a 1\n"), Some(Arc::new(config)));
+    // One that lets nobody in who has no certificate of its own authority.
+    let client = rcgen::generate_simple_self_signed(["monitor".to_owned()]).unwrap();
+    let mut trusted = rustls::RootCertStore::empty();
+    trusted.add(client.cert.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let known =
+        rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(trusted), provider.clone());
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(known.build().unwrap())
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let mutual = Server::with(|_| text("a 1\n"), Some(Arc::new(config)));
+    std::fs::write(home.dir.path().join("client.pem"), client.cert.pem()).unwrap();
+    std::fs::write(home.dir.path().join("client.key"), client.signing_key.serialize_pem()).unwrap();
     std::fs::write(home.dir.path().join("ca.pem"), made.cert.pem()).unwrap();
-    let pool = |name: &str, tls: &str| {
+    let pool_of = |server: &Server, name: &str, tls: &str| {
         format!(
             "- job_name: {name}\n  scheme: https\n  tls_config: {tls}\n  static_configs: [{{targets: ['{}']}}]\n",
             server.address
         )
     };
+    let pool = |name: &str, tls: &str| pool_of(&server, name, tls);
     let text = "global: {scrape_interval: 200ms, scrape_timeout: 200ms}\nscrape_configs:\n".to_owned()
         + &pool("right", "{ca_file: ca.pem, server_name: scraped.example}")
         + &pool("name", "{ca_file: ca.pem}")
         + &pool("any", "{insecure_skip_verify: true}")
-        + &pool("old", "{insecure_skip_verify: true, max_version: TLS12}");
+        + &pool("old", "{insecure_skip_verify: true, max_version: TLS12}")
+        + &pool_of(
+            &mutual,
+            "mutual",
+            "{insecure_skip_verify: true, cert_file: client.pem, key_file: client.key}",
+        )
+        + &pool_of(&mutual, "stranger", "{insecure_skip_verify: true}");
     let monitor = home.monitor(with_file(home.dir.path(), &text));
-    for job in ["right", "any", "old"] {
+    for job in ["right", "any", "old", "mutual"] {
         until(job, || monitor.value(&format!("up{{job=\"{job}\"}}")).filter(|v| *v == 1.0));
     }
+    until("a stranger", || monitor.value("up{job=\"stranger\"}").filter(|v| *v == 0.0));
     until("the wrong name", || monitor.value("up{job=\"name\"}").filter(|v| *v == 0.0));
     let why =
         monitor.json("/api/v1/targets?scrapePool=name")["data"]["activeTargets"][0]["lastError"].to_string();
@@ -433,6 +458,11 @@ fn limits_of_a_pool() {
         until(expected, || error(&monitor).contains(expected).then_some(()));
         until("it is down", || monitor.value("up").filter(|v| *v == 0.0));
         assert_eq!(monitor.value("b"), None, "nothing of a refused body is kept");
+    }
+    let metrics = String::from_utf8(monitor.admin("GET", "/metrics", "").1).unwrap();
+    for result in ["ok", "sample_limit", "label_limit", "body_limit"] {
+        let counter = format!("bastide_monitor_scrapes_total{{pool=\"j\",result=\"{result}\"}}");
+        assert!(metrics.contains(&counter), "{result}: {metrics}");
     }
     let two = text("target_limit: 1").replace("targets: [", "targets: ['127.0.0.1:1', ");
     commit(&monitor, 9, with_file(home.dir.path(), &two));
