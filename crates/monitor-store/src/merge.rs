@@ -1,7 +1,8 @@
 //! Merging blocks, and rolling them up.
 
-use crate::block::{About, Block, BlockWriter};
+use crate::block::{About, Block, BlockWriter, Tools};
 use crate::flush::{DAY_MS, open_written};
+use crate::report::io_error;
 use crate::rollup::{Roller, merge_rolled};
 use crate::samples::{Samples, settle};
 use crate::store::{Store, Upkeep, locked};
@@ -38,8 +39,8 @@ impl Store {
         newest_ms.saturating_sub((self.settings.out_of_order.0 as i64).saturating_add(SETTLED_MS))
     }
 
-    /// Merges what there is to merge; gives how many blocks went. `all` merges
-    /// the blocks of each day, whether it is over or not.
+    /// Merges what is due first; gives how many blocks went. `all` merges the
+    /// blocks of every day, whether it is over or not.
     pub(crate) fn merge(&self, upkeep: &mut Upkeep, now_ms: i64, all: bool) -> Result<usize, Error> {
         let mut merged = 0;
         while let Some(blocks) = self.mergeable(self.over_ms(now_ms), all) {
@@ -47,6 +48,10 @@ impl Store {
                 break;
             }
             merged += blocks.len();
+            if !all {
+                // The rest in the next call: flushes and syncs come in between.
+                break;
+            }
         }
         Ok(merged)
     }
@@ -127,12 +132,13 @@ impl Store {
         mut each: impl FnMut(&monitor_model::Labels, &Samples) -> Result<(), Error>,
     ) -> Result<bool, Error> {
         let Some(mut cursors) = self.cursors(blocks) else { return Ok(false) };
+        let mut tools = Tools::new().map_err(io_error("starting zstd for", &self.dir))?;
         let (mut hits, mut samples, mut done) = (Vec::new(), Samples::default(), 0usize);
         while let Some(labels) = least(&cursors, None, &mut hits) {
             samples.clear();
             for hit in &hits {
                 let cursor = &mut cursors[*hit];
-                let read = cursor.append(&labels, &mut samples).and_then(|()| cursor.advance());
+                let read = cursor.append(&mut tools, &labels, &mut samples).and_then(|()| cursor.advance());
                 if let Err(why) = read {
                     self.set_aside(&cursor.reader.block.clone(), &why);
                     return Ok(false);
@@ -203,7 +209,7 @@ impl Store {
         Ok(())
     }
 
-    /// Makes rollups of days that are over; gives of how many.
+    /// Makes rollups of the first day that is over and has none; gives of how many.
     pub(crate) fn roll_up(&self, upkeep: &mut Upkeep, now_ms: i64) -> Result<usize, Error> {
         let retention = *locked(&self.retention);
         let wanted: Vec<i64> = [(FIVE_MINUTES_MS, retention.five_minutes), (HOUR_MS, retention.hour)]
@@ -211,14 +217,8 @@ impl Store {
             .filter(|(_, kept)| kept.0 > 0)
             .map(|(resolution_ms, _)| resolution_ms)
             .collect();
-        let mut rolled = 0;
-        while let Some((block, stale)) = self.to_roll(self.over_ms(now_ms), &wanted) {
-            if !self.roll_block(upkeep, &block, stale, &wanted, now_ms)? {
-                break;
-            }
-            rolled += 1;
-        }
-        Ok(rolled)
+        let Some((block, stale)) = self.to_roll(self.over_ms(now_ms), &wanted) else { return Ok(0) };
+        Ok(usize::from(self.roll_block(upkeep, &block, stale, &wanted, now_ms)?))
     }
 
     /// A day's block that has no rollups yet, or older ones (which are given).

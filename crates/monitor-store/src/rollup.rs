@@ -2,7 +2,8 @@
 //! (docs/formats/store.md, "Time").
 
 use crate::Error;
-use crate::block::{Block, Rolled};
+use crate::block::{Block, Rolled, Tools};
+use crate::report::io_error;
 use crate::samples::{Samples, filter};
 use crate::store::Store;
 use crate::walk::{Cursor, least};
@@ -104,13 +105,15 @@ pub(crate) fn merge_rolled(
     mut each: impl FnMut(&Labels, &Rolled, &Samples) -> Result<(), Error>,
 ) -> Result<bool, Error> {
     let Some(mut cursors) = store.cursors(blocks) else { return Ok(false) };
+    let mut tools = Tools::new().map_err(io_error("starting zstd for", &store.dir))?;
     let (mut hits, mut rolled, mut last) = (Vec::new(), Rolled::default(), Samples::default());
     while let Some(labels) = least(&cursors, None, &mut hits) {
         rolled.clear();
         last.clear();
         for hit in &hits {
             let cursor = &mut cursors[*hit];
-            let read = read(cursor, &labels, &mut rolled, &mut last).and_then(|()| cursor.advance());
+            let read =
+                read(&mut tools, cursor, &labels, &mut rolled, &mut last).and_then(|()| cursor.advance());
             if let Err(why) = read {
                 store.set_aside(&cursor.reader.block.clone(), &why);
                 return Ok(false);
@@ -123,13 +126,20 @@ pub(crate) fn merge_rolled(
     Ok(true)
 }
 
-fn read(cursor: &mut Cursor, labels: &Labels, rolled: &mut Rolled, last: &mut Samples) -> Result<(), String> {
+fn read(
+    tools: &mut Tools,
+    cursor: &mut Cursor,
+    labels: &Labels,
+    rolled: &mut Rolled,
+    last: &mut Samples,
+) -> Result<(), String> {
     let had = rolled.times.len();
     let had_histograms = last.histograms.len();
     let block = cursor.reader.block.clone();
     let tables = block.tables()?;
     let places = std::mem::take(&mut cursor.places);
-    let read = places.iter().try_for_each(|place| cursor.reader.append_rolled(tables, *place, rolled, last));
+    let read =
+        places.iter().try_for_each(|place| cursor.reader.append_rolled(tools, tables, *place, rolled, last));
     cursor.places = places;
     read?;
     for (start_ms, end_ms) in cursor.deleted(labels) {

@@ -1,6 +1,6 @@
 //! Reading: series of head and blocks, put together.
 
-use crate::block::{Block, Rolled};
+use crate::block::{Block, Rolled, Tools};
 use crate::flush::DAY_MS;
 use crate::head::{Part, decode, sort_by_rank};
 use crate::samples::filter;
@@ -16,7 +16,9 @@ use std::sync::Arc;
 /// The series of a selection; each is decoded when it is asked for.
 struct Stream<'a> {
     store: &'a Store,
+    /// Of rollups first, which are older than raw samples.
     cursors: Vec<Cursor>,
+    tools: Tools,
     head: std::iter::Peekable<std::vec::IntoIter<(Labels, Part)>>,
     /// What is in the head, copied: appends need not wait for a query.
     arena: Vec<u8>,
@@ -61,7 +63,7 @@ impl State {
 
 impl Source for Store {
     fn select(&self, selection: &Selection<'_>) -> Result<Box<dyn SeriesStream + '_>, SourceError> {
-        Ok(Box::new(self.stream(selection, None)))
+        Ok(Box::new(self.stream(selection, None)?))
     }
 
     fn raw_since_ms(&self) -> i64 {
@@ -79,7 +81,7 @@ pub struct RolledUp<'a> {
 
 impl Source for RolledUp<'_> {
     fn select(&self, selection: &Selection<'_>) -> Result<Box<dyn SeriesStream + '_>, SourceError> {
-        Ok(Box::new(self.store.stream(selection, Some(self.resolution))))
+        Ok(Box::new(self.store.stream(selection, Some(self.resolution))?))
     }
 
     fn raw_since_ms(&self) -> i64 {
@@ -93,7 +95,7 @@ impl Store {
         RolledUp { store: self, resolution }
     }
 
-    fn stream(&self, selection: &Selection<'_>, only: Option<Resolution>) -> Stream<'_> {
+    fn stream(&self, selection: &Selection<'_>, only: Option<Resolution>) -> Result<Stream<'_>, SourceError> {
         let (start_ms, end_ms) = (selection.start_ms, selection.end_ms);
         let mut arena = Vec::new();
         // Blocks and head are looked at in one go: what is flushed meanwhile is in
@@ -112,6 +114,7 @@ impl Store {
         };
         let mut stream = Stream {
             store: self,
+            tools: Tools::new().map_err(|error| SourceError(format!("starting zstd: {error}")))?,
             cursors: Vec::with_capacity(blocks.len()),
             head: Vec::new().into_iter().peekable(),
             arena,
@@ -134,7 +137,7 @@ impl Store {
                 }
             }
         }
-        stream
+        Ok(stream)
     }
 }
 
@@ -143,12 +146,13 @@ type Chosen = (Arc<Block>, (i64, i64));
 
 fn wanted(state: &State, start_ms: i64, end_ms: i64) -> Vec<Chosen> {
     let levels = state.levels();
-    let mut blocks = chosen(state, 0, start_ms, end_ms);
+    let mut blocks = Vec::new();
     if start_ms <= levels.raw_ms {
+        blocks.extend(chosen(state, HOUR_MS, start_ms, end_ms.min(levels.five_ms)));
         let from = start_ms.max(levels.five_ms.saturating_add(1));
         blocks.extend(chosen(state, FIVE_MINUTES_MS, from, end_ms.min(levels.raw_ms)));
-        blocks.extend(chosen(state, HOUR_MS, start_ms, end_ms.min(levels.five_ms)));
     }
+    blocks.extend(chosen(state, 0, start_ms, end_ms));
     blocks
 }
 
@@ -205,8 +209,12 @@ impl SeriesStream for Stream<'_> {
             let mut hits = std::mem::take(&mut self.hits);
             let Some(labels) = least(&self.cursors, next, &mut hits) else { return Ok(false) };
             into.clear();
+            let mut rolled = 0;
             for hit in &hits {
                 self.read(*hit, &labels, into);
+                if self.cursors[*hit].reader.block.about.resolution_ms != 0 {
+                    rolled = into.points.len();
+                }
             }
             self.hits = hits;
             if self.head.peek().is_some_and(|(head, _)| *head == labels)
@@ -216,6 +224,7 @@ impl SeriesStream for Stream<'_> {
                 self.decode_head(part, into);
                 drop_clashes(into, had);
             }
+            raw_first(into, rolled);
             settle(into);
             if !into.is_empty() {
                 into.labels = labels;
@@ -238,7 +247,7 @@ impl Stream<'_> {
     fn read(&mut self, hit: usize, labels: &Labels, into: &mut SeriesData) {
         let cursor = &mut self.cursors[hit];
         let had = (into.points.len(), into.histograms.len());
-        let read = read_block(cursor, self.column, into);
+        let read = read_block(cursor, &mut self.tools, self.column, into);
         let read = read.and_then(|()| {
             for (start_ms, end_ms) in cursor.deleted(labels) {
                 remove(into, had, start_ms, end_ms);
@@ -274,17 +283,36 @@ impl Stream<'_> {
     }
 }
 
-fn read_block(cursor: &mut Cursor, column: usize, into: &mut SeriesData) -> Result<(), String> {
+fn read_block(
+    cursor: &mut Cursor,
+    tools: &mut Tools,
+    column: usize,
+    into: &mut SeriesData,
+) -> Result<(), String> {
     let block = cursor.reader.block.clone();
     let tables = block.tables()?;
     let range = (cursor.start_ms, cursor.end_ms);
     // The places are copied out, because reading needs the rest of the cursor.
     let places = std::mem::take(&mut cursor.places);
     let column = if block.about.resolution_ms == 0 { 0 } else { column };
-    let read =
-        places.iter().try_for_each(|place| cursor.reader.append_to(tables, *place, column, range, into));
+    let read = places
+        .iter()
+        .try_for_each(|place| cursor.reader.append_to(tools, tables, *place, column, range, into));
     cursor.places = places;
     read
+}
+
+/// A rollup's last point stands for what is before its time; where a raw sample
+/// has this very time, it counts. `rolled` points are of rollups.
+fn raw_first(into: &mut SeriesData, rolled: usize) {
+    let Some(last) = rolled.checked_sub(1) else { return };
+    let at_ms = into.points[last].at_ms;
+    if into.points[rolled..].iter().any(|raw| raw.at_ms == at_ms) {
+        into.points.remove(last);
+        if !into.starts.is_empty() {
+            into.starts.remove(last);
+        }
+    }
 }
 
 /// Takes out what is deleted of what one block gave.

@@ -1,6 +1,6 @@
 //! Series of several blocks, put together by their labels.
 
-use crate::block::{Block, BlockReader, ChunkPlace, SeriesCursor};
+use crate::block::{Block, BlockReader, ChunkPlace, SeriesCursor, Tools};
 use crate::manifest::Tombstone;
 use crate::runs::Runs;
 use crate::samples::Samples;
@@ -33,9 +33,8 @@ impl Cursor {
         let selected = if matchers.is_empty() { Runs::all(tables.series) } else { tables.matching(matchers) };
         let about = &block.about;
         let concerned = |t: &&Tombstone| t.concerns(about.number, about.start_ms, about.end_ms);
-        let reader = BlockReader::new(block.clone()).map_err(|error| format!("starting zstd: {error}"))?;
         let mut cursor = Self {
-            reader,
+            reader: BlockReader::new(block.clone()),
             start_ms,
             end_ms,
             rest: selected.iter().collect::<Vec<u32>>().into_iter(),
@@ -77,12 +76,17 @@ impl Cursor {
     }
 
     /// Appends all of the series it is at, without what is deleted.
-    pub(crate) fn append(&mut self, labels: &Labels, into: &mut Samples) -> Result<(), String> {
+    pub(crate) fn append(
+        &mut self,
+        tools: &mut Tools,
+        labels: &Labels,
+        into: &mut Samples,
+    ) -> Result<(), String> {
         let block = self.reader.block.clone();
         let tables = block.tables()?;
         let (had, had_histograms) = (into.times.len(), into.histograms.len());
         for place in &self.places {
-            self.reader.append(tables, *place, into)?;
+            self.reader.append(tools, tables, *place, into)?;
         }
         for (start_ms, end_ms) in self.deleted(labels) {
             into.remove(had, had_histograms, start_ms, end_ms);

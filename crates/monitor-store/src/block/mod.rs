@@ -7,7 +7,7 @@ mod tables;
 mod write;
 
 pub(crate) use chunk::Rolled;
-pub(crate) use read::{Block, BlockReader, ChunkPlace};
+pub(crate) use read::{Block, BlockReader, ChunkPlace, Tools};
 pub(crate) use tables::{SeriesCursor, Tables};
 pub(crate) use write::BlockWriter;
 

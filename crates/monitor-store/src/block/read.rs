@@ -146,12 +146,22 @@ fn parse_footer(footer: &[u8; FOOTER], at: u64) -> Result<(About, [Range<u64>; T
     Ok((about, places, reader.u32()?))
 }
 
-/// Reads series of one block; keeps the group and column it read last.
-pub(crate) struct BlockReader {
-    pub(crate) block: Arc<Block>,
+/// What reading needs and blocks can share.
+pub(crate) struct Tools {
     zstd: Decompressor<'static>,
     opener: Opener,
     buffer: Vec<u8>,
+}
+
+impl Tools {
+    pub(crate) fn new() -> std::io::Result<Self> {
+        Ok(Self { zstd: Decompressor::new()?, opener: Opener::default(), buffer: Vec::new() })
+    }
+}
+
+/// Reads series of one block; keeps the group and column it read last.
+pub(crate) struct BlockReader {
+    pub(crate) block: Arc<Block>,
     group: Option<u32>,
     first_chunk: u32,
     low: Vec<u8>,
@@ -163,12 +173,9 @@ pub(crate) struct BlockReader {
 }
 
 impl BlockReader {
-    pub(crate) fn new(block: Arc<Block>) -> std::io::Result<Self> {
-        Ok(Self {
+    pub(crate) fn new(block: Arc<Block>) -> Self {
+        Self {
             block,
-            zstd: Decompressor::new()?,
-            opener: Opener::default(),
-            buffer: Vec::new(),
             group: None,
             first_chunk: 0,
             low: Vec::new(),
@@ -176,7 +183,7 @@ impl BlockReader {
             ends: Vec::new(),
             column: None,
             times: Vec::new(),
-        })
+        }
     }
 
     /// The chunks of a series that overlap a time range.
@@ -198,26 +205,29 @@ impl BlockReader {
         Ok(())
     }
 
-    fn load(&mut self, tables: &Tables, place: ChunkPlace) -> Result<(), String> {
-        self.load_group(tables, place.group)?;
+    fn load(&mut self, tools: &mut Tools, tables: &Tables, place: ChunkPlace) -> Result<(), String> {
+        self.load_group(tools, tables, place.group)?;
         if self.column != Some(place.column) {
             self.column = None;
             let row = place.times;
-            self.buffer.clear();
-            self.buffer.resize(row.length as usize, 0);
-            self.block.file.read_exact_at(&mut self.buffer, row.offset).map_err(|error| error.to_string())?;
-            if crc32fast::hash(&self.buffer) != row.crc {
+            tools.buffer.clear();
+            tools.buffer.resize(row.length as usize, 0);
+            self.block
+                .file
+                .read_exact_at(&mut tools.buffer, row.offset)
+                .map_err(|error| error.to_string())?;
+            if crc32fast::hash(&tools.buffer) != row.crc {
                 return Err("a column of times is damaged".into());
             }
             let count = row.count as usize;
-            times::unpack(row.first_ms, row.last_ms, count, &self.buffer, &mut self.zstd, &mut self.times)
+            times::unpack(row.first_ms, row.last_ms, count, &tools.buffer, &mut tools.zstd, &mut self.times)
                 .map_err(|Malformed| "a column of times cannot be understood")?;
             self.column = Some(place.column);
         }
         Ok(())
     }
 
-    fn load_group(&mut self, tables: &Tables, group: u32) -> Result<(), String> {
+    fn load_group(&mut self, tools: &mut Tools, tables: &Tables, group: u32) -> Result<(), String> {
         if self.group == Some(group) {
             return Ok(());
         }
@@ -227,15 +237,15 @@ impl BlockReader {
         if row.offset.saturating_add(u64::from(row.length)) > self.block.bytes {
             return Err("a group of chunks lies outside of the file".into());
         }
-        self.buffer.clear();
-        self.buffer.resize(row.length as usize, 0);
-        self.block.file.read_exact_at(&mut self.buffer, row.offset).map_err(|error| error.to_string())?;
-        let mut reader = Reader(&self.buffer);
+        tools.buffer.clear();
+        tools.buffer.resize(row.length as usize, 0);
+        self.block.file.read_exact_at(&mut tools.buffer, row.offset).map_err(|error| error.to_string())?;
+        let mut reader = Reader(&tools.buffer);
         let crc = reader.u32().map_err(malformed)?;
         if crc32fast::hash(reader.0) != crc {
             return Err("a group of chunks is damaged".into());
         }
-        unpack_group(reader, &mut self.zstd, &mut self.low, &mut self.high, &mut self.ends)
+        unpack_group(reader, &mut tools.zstd, &mut self.low, &mut self.high, &mut self.ends)
             .map_err(malformed)?;
         self.first_chunk = row.first_chunk;
         self.group = Some(group);
@@ -255,29 +265,27 @@ impl BlockReader {
     /// Appends a chunk's samples to those of a series; `Err` says what is wrong.
     pub(crate) fn append(
         &mut self,
+        tools: &mut Tools,
         tables: &Tables,
         place: ChunkPlace,
         into: &mut Samples,
     ) -> Result<(), String> {
-        self.load(tables, place)?;
-        let mut opener = std::mem::take(&mut self.opener);
-        let read = opener.append(self.parts(place.chunk)?, &self.times, into);
-        self.opener = opener;
+        self.load(tools, tables, place)?;
+        let read = tools.opener.append(self.parts(place.chunk)?, &self.times, into);
         read.map_err(|Malformed| "a chunk cannot be understood".into())
     }
 
     /// Appends a rollup's chunk with all columns, or its histograms.
     pub(crate) fn append_rolled(
         &mut self,
+        tools: &mut Tools,
         tables: &Tables,
         place: ChunkPlace,
         into: &mut Rolled,
         last: &mut Samples,
     ) -> Result<(), String> {
-        self.load(tables, place)?;
-        let mut opener = std::mem::take(&mut self.opener);
-        let read = opener.append_rolled(self.parts(place.chunk)?, &self.times, into, last);
-        self.opener = opener;
+        self.load(tools, tables, place)?;
+        let read = tools.opener.append_rolled(self.parts(place.chunk)?, &self.times, into, last);
         read.map_err(|Malformed| "a chunk cannot be understood".into())
     }
 
@@ -285,17 +293,17 @@ impl BlockReader {
     /// a query; of a rollup one column.
     pub(crate) fn append_to(
         &mut self,
+        tools: &mut Tools,
         tables: &Tables,
         place: ChunkPlace,
         column: usize,
         (start_ms, end_ms): (i64, i64),
         into: &mut SeriesData,
     ) -> Result<(), String> {
-        self.load(tables, place)?;
-        let mut opener = std::mem::take(&mut self.opener);
+        self.load(tools, tables, place)?;
         let part = within(&self.times, start_ms, end_ms);
         let times = &self.times[part.clone()];
-        match opener.open(self.parts(place.chunk)?, self.times.len(), column) {
+        match tools.opener.open(self.parts(place.chunk)?, self.times.len(), column) {
             Ok(Opened::Values { values, starts }) => {
                 let had = into.points.len();
                 let points = times.iter().zip(&values[part.clone()]);
@@ -312,7 +320,6 @@ impl BlockReader {
             }
             Err(Malformed) => return Err("a chunk cannot be understood".into()),
         }
-        self.opener = opener;
         Ok(())
     }
 }

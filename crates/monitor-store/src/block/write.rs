@@ -21,7 +21,10 @@ use zstd::bulk::Compressor;
 /// Fast, and within one percent of level 3 on these bytes.
 const LEVEL: i32 = 1;
 /// Chunks are gathered until their low parts have so many bytes.
-const GROUP_BYTES: usize = 16 << 10;
+const GROUP_BYTES: usize = 8 << 10;
+/// A chunk of so many has a group of its own, or ends one: reading one series of a
+/// long time must not unpack others.
+const LONG_CHUNK: usize = 3 << 10;
 /// Histograms of a chunk: each may have hundreds of buckets.
 const MAX_HISTOGRAMS: usize = 240;
 /// Bytes of columns of times that are kept to find the same one again.
@@ -169,7 +172,8 @@ impl BlockWriter {
         self.chunks.extend_from_slice(&self.group.number.to_le_bytes());
         self.chunks.extend_from_slice(&column.to_le_bytes());
         self.group.sizes.push((self.group.low.len() - low, self.group.high.len() - high));
-        if self.group.low.len() >= GROUP_BYTES { self.end_group() } else { Ok(()) }
+        let long = self.group.low.len() - low >= LONG_CHUNK;
+        if long || self.group.low.len() >= GROUP_BYTES { self.end_group() } else { Ok(()) }
     }
 
     /// The column of some times: one that is there, or a new one.
