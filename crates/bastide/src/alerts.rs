@@ -73,7 +73,10 @@ pub(crate) fn run(args: &Alerts, global: &Global, terminal: &Terminal) -> Outcom
 
 /// Why nobody is told of an alert, where that is so.
 fn unheard(alert: &Value, told: &Value) -> Option<String> {
-    let same = told.as_array()?.iter().find(|other| other["labels"] == alert["labels"])?;
+    // Told with the labels of the site, too.
+    let own = alert["labels"].as_object()?;
+    let fits = |other: &&Value| own.iter().all(|(name, value)| other["labels"][name] == *value);
+    let same = told.as_array()?.iter().find(fits)?;
     let status = &same["status"];
     if let Some(id) = status["silencedBy"][0].as_str() {
         return Some(escape(&format!("silenced: `bastide silence expire {id}` ends it")));

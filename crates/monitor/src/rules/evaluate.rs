@@ -1,7 +1,6 @@
 //! One evaluation of a group: its rules in order, each seeing what those before
 //! it wrote.
 
-use super::Book;
 use super::plan::{Group, Rule};
 use crate::sink::Pending;
 use crate::state::{State, lock};
@@ -189,15 +188,4 @@ pub(super) fn end_gone(state: &Arc<State>, written: &mut Written, keys: &BTreeSe
     let batch: Vec<Pending> =
         gone.into_iter().map(|labels| Pending { labels, at_ms: at_ms as i64, value: STALE }).collect();
     state.sink.append(&batch);
-}
-
-impl Book {
-    /// Whether every group was evaluated within its time: what the dead man's
-    /// call vouches for.
-    pub(super) fn in_time(&self, groups: &[Group], now_ms: u64) -> bool {
-        groups.iter().all(|group| {
-            let patience_ms = group.interval_ms.saturating_mul(3).max(15_000);
-            self.ran.get(&group.name()).is_some_and(|ran| now_ms.saturating_sub(ran.at_ms) <= patience_ms)
-        })
-    }
 }

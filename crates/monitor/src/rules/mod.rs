@@ -52,7 +52,7 @@ pub(crate) struct Book {
     sent: BTreeMap<(String, usize), Sent>,
     /// The last delivery that failed, by receiver.
     pub(crate) undelivered: BTreeMap<String, String>,
-    /// Whether silences changed since the last save.
+    /// Whether something changed since the last save that must outlive us.
     pub(crate) touched: bool,
 }
 
@@ -80,7 +80,6 @@ pub(crate) struct Loop {
     groups: BTreeMap<String, Running>,
     gate: Arc<Semaphore>,
     sending: Arc<Semaphore>,
-    last_saved: Option<String>,
     saved_at: Instant,
     pinged_at_ms: u64,
     done: mpsc::Sender<Done>,
@@ -138,7 +137,6 @@ impl Loop {
             groups: BTreeMap::new(),
             gate: Arc::new(Semaphore::new(AT_ONCE)),
             sending: Arc::new(Semaphore::new(SENDING)),
-            last_saved: None,
             saved_at: Instant::now(),
             pinged_at_ms: 0,
             done,
@@ -252,6 +250,7 @@ impl Loop {
             running.busy = true;
             let (state, plan, gate) = (self.state.clone(), plan.clone(), self.gate.clone());
             let (written, done) = (running.written.clone(), self.done.clone());
+            let (ended, failures) = (state.clone(), state.registry.counter(&names::MONITOR_RULE_FAILURES));
             tokio::spawn(async move {
                 let _permit = gate.acquire_owned().await;
                 let task_name = name.clone();
@@ -269,10 +268,13 @@ impl Loop {
                     };
                     evaluation.run(&mut lock(&written))
                 });
-                match work.await {
-                    Ok(changes) => drop(done.send(Done::Group { name, changes }).await),
-                    Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-                }
+                // A rule that ends its thread must not end its group, or the others.
+                let changes = work.await.unwrap_or_else(|panic| {
+                    failures.with(&[&name]).inc();
+                    lock(&ended.trouble).push(format!("the evaluation of group `{name}` ended: {panic}"));
+                    Vec::new()
+                });
+                let _ = done.send(Done::Group { name, changes }).await; // The loop is gone: the monitor ends.
             });
         }
     }
@@ -285,6 +287,7 @@ impl Loop {
                 if let Some(running) = self.groups.get_mut(&name) {
                     running.busy = false;
                 }
+                lock(&self.state.book).touched |= !changes.is_empty();
                 self.emit(changes);
                 let plan = self.state.plan();
                 self.sync(&plan);
@@ -293,6 +296,7 @@ impl Loop {
             }
             Done::Message { message, result } => {
                 let mut book = lock(&self.state.book);
+                book.touched = true;
                 let (key, integration) = (&message.group_key, message.integration);
                 match result {
                     Ok(()) => {
@@ -360,7 +364,15 @@ impl Loop {
             complete &= book.rules.knows(&rule.key) || rule.is_recording();
             for alert in book.rules.of(&rule.key) {
                 let url = generator_url(&external_url, &rule.rule.expr);
-                told.push((alert.clone(), &rule.rule.to, url));
+                let mut alert = alert.clone();
+                // Routes may look at what tells this monitor from others, as if we were its Prometheus.
+                for (name, value) in &plan.site.external_labels {
+                    if alert.labels.iter().all(|(known, _)| known != name) {
+                        alert.labels.push((name.clone(), value.clone()));
+                    }
+                }
+                alert.labels.sort();
+                told.push((alert, &rule.rule.to, url));
             }
         }
         let own = told.iter().map(|(alert, to, url)| (alert, *to, url.as_str()));
@@ -438,13 +450,22 @@ impl Loop {
         }
     }
 
+    /// Whether no group is late: what the dead man's call vouches for.
+    fn in_time(&self, plan: &Plan, now_ms: u64) -> bool {
+        plan.groups.iter().all(|group| {
+            let patience_ms = group.interval_ms.saturating_mul(2).max(15_000);
+            // What hangs does not get its next turn, and what waits is not asked before its first.
+            self.groups.get(&group.name()).is_some_and(|g| now_ms <= g.next_ms.saturating_add(patience_ms))
+        })
+    }
+
     /// Calls the outside checker, while all groups are evaluated in time.
     fn ping(&mut self) {
         let plan = self.state.plan();
         let Some(dead_man) = &plan.site.dead_man else { return };
         let now_ms = sys::clock::now_ms();
         let since_ms = now_ms.abs_diff(self.pinged_at_ms);
-        if since_ms < dead_man.every.0.max(1_000) || !lock(&self.state.book).in_time(&plan.groups, now_ms) {
+        if since_ms < dead_man.every.0.max(1_000) || !self.in_time(&plan, now_ms) {
             return;
         }
         self.pinged_at_ms = now_ms;
@@ -472,24 +493,21 @@ impl Loop {
     fn save(&mut self, now: bool) {
         let saved = {
             let mut book = lock(&self.state.book);
-            let manager = book.manager.save().unwrap_or_default();
-            // Compared without the time of saving, which always differs.
-            let content = book.rules.save(0).unwrap_or_default() + &manager;
-            let due = now || std::mem::take(&mut book.touched) || self.saved_at.elapsed() >= SAVE_EVERY;
-            if !due && self.last_saved.as_ref() == Some(&content) {
+            let due = now || book.touched || self.saved_at.elapsed() >= SAVE_EVERY;
+            if !due {
                 return;
             }
-            self.last_saved = Some(content);
-            book.rules
-                .save(sys::clock::now_ms())
-                .and_then(|rules| serde_json::to_vec(&Saved { rules, manager }))
+            book.touched = false;
+            let manager = book.manager.save();
+            let rules = book.rules.save(sys::clock::now_ms());
+            rules.and_then(|rules| serde_json::to_vec(&Saved { rules, manager: manager? }))
         };
         let written = saved
             .map_err(std::io::Error::other)
             .and_then(|text| sys::file::write_atomic(&self.file, &text, 0o600));
         match written {
             Ok(()) => self.saved_at = Instant::now(),
-            Err(_) => self.last_saved = None,
+            Err(_) => lock(&self.state.book).touched = true,
         }
     }
 }

@@ -8,6 +8,9 @@ use monitor_alert::{group, rule_file};
 use monitor_promql::Query;
 use std::path::Path;
 
+/// How often a group of a rule file is evaluated that does not say (Prometheus: the same).
+const FILE_INTERVAL_MS: u64 = 60_000;
+
 /// Bytes of a file that Alertmanager's file names.
 const MAX_NAMED_FILE: u64 = 1 << 20;
 
@@ -87,9 +90,12 @@ pub(crate) fn groups(
                 }
             }
         }
-        // A group that says nothing follows the site's interval (Prometheus: a minute).
-        let own_ms = settings.interval.0;
-        let interval_ms = if own_ms == 0 { site.alert.interval.0 } else { own_ms }.max(100);
+        let interval_ms = match (settings.interval.0, settings.file.is_empty()) {
+            (0, true) => site.alert.interval.0,
+            (0, false) => FILE_INTERVAL_MS,
+            (own_ms, _) => own_ms,
+        };
+        let interval_ms = interval_ms.max(100);
         groups.push(Group { settings, interval_ms, rules });
     }
     groups
