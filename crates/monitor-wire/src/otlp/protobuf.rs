@@ -3,7 +3,7 @@
 
 use super::OtlpSink;
 use super::translate::{
-    Attributes, Exponential, Metric, Point, PointExemplar, Scope, Shape, Temporality, Translator,
+    Attributes, Exponential, MAX_POINTS, Metric, Point, PointExemplar, Scope, Shape, Temporality, Translator,
 };
 use super::value::Value;
 use crate::WireError;
@@ -131,6 +131,9 @@ fn metric<S: OtlpSink>(message: &Reader<'_>, translator: &mut Translator<'_, S>)
             3 => metric.monotonic = reader.unsigned(value)? != 0,
             _ => {}
         }
+    }
+    if !translator.has_room(points) {
+        return Err(data.wrong(format!("more than {MAX_POINTS} data points")));
     }
     let shape = metric.shape;
     if !translator.begin_metric(metric, points) {

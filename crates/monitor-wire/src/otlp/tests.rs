@@ -296,6 +296,12 @@ fn hostile_documents() {
         let error = read_json(body.as_bytes(), &Settings::default(), &mut heard).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
+    // Data points of nothing.
+    let mut body = Vec::new();
+    Writer(&mut body)
+        .message(1, |w| w.message(2, |w| w.message(2, |w| w.bytes(5, &[10, 0].repeat(1_000_001)))));
+    let error = read_protobuf(&body, &Settings::default(), &mut heard).unwrap_err().to_string();
+    assert!(error.contains("more than 1000000 data points"), "{error}");
     // Values that nest, in Protocol Buffers.
     let mut value = vec![0x18, 1];
     for _ in 0..20 {

@@ -15,6 +15,9 @@ const ZERO_THRESHOLD: f64 = 1e-128;
 /// among the points of one message.
 const TARGET_INFO_EVERY_MS: i64 = 150_000;
 
+/// Data points of one message: each may take two bytes of it, and microseconds.
+pub(super) const MAX_POINTS: u64 = 1_000_000;
+
 /// No more of them in one message, whatever times it has.
 const MAX_TARGET_INFO: i64 = 100;
 
@@ -140,6 +143,8 @@ pub(super) struct Translator<'a, S> {
     times: Option<(i64, i64)>,
     metric: Metric,
     name: String,
+    /// How many data points there were.
+    points: u64,
 }
 
 impl<'a, S: OtlpSink> Translator<'a, S> {
@@ -153,7 +158,14 @@ impl<'a, S: OtlpSink> Translator<'a, S> {
             times: None,
             metric: Metric::default(),
             name: String::new(),
+            points: 0,
         }
+    }
+
+    /// Whether so many more data points are taken.
+    pub(super) fn has_room(&mut self, points: u64) -> bool {
+        self.points += points;
+        self.points <= MAX_POINTS
     }
 
     pub(super) fn begin_resource(&mut self, attributes: Attributes) {

@@ -44,6 +44,10 @@ impl<'a> Symbols<'a> {
     }
 }
 
+/// Symbols of a message: each takes 32 bytes here, of the two that it may have
+/// there. A message of 10,000 series has less than a tenth of them.
+const MAX_SYMBOLS: usize = 1_000_000;
+
 /// Odd, and 3 modulo 8, so that its powers are far apart: the digits of π after
 /// the point.
 const POINT: u128 = 0x243f_6a88_85a3_08d3_1319_8a2e_0370_7343;
@@ -56,6 +60,9 @@ pub fn read_v2(body: &[u8], hash: &impl KeyHash, sink: &mut impl RemoteSink) -> 
     while let Some((number, value)) = reader.next()? {
         match number {
             4 => {
+                if symbols.len() == MAX_SYMBOLS {
+                    return Err(reader.wrong(format!("more than {MAX_SYMBOLS} symbols")));
+                }
                 let text = reader.message(value)?;
                 symbols.texts.push(text);
                 symbols.hashes.push(hash.hash(text));

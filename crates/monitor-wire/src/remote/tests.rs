@@ -195,6 +195,8 @@ fn references() {
     assert!(first(&series(&field(1, &[1, 9]))).contains("label reference `9` is beyond the 3 symbols"));
     // Symbols behind the series.
     assert_eq!(first(&[field(5, &field(1, &[1, 2])), symbols.clone()].concat()), "series up");
+    let error = hear(Version::V2, &[0x22, 0].repeat(1_000_001)).unwrap_err();
+    assert!(error.to_string().contains("more than 1000000 symbols"), "{error}");
     let error = hear(Version::V2, &field(4, b"x")).unwrap_err();
     assert!(error.to_string().contains("first symbol"), "{error}");
 
