@@ -39,6 +39,7 @@ fn companions(section: &str, key: &str) -> (&'static [&'static str], &'static st
         ("probe", "user" | "password") => {
             (&["postgres = \"10.0.0.9:5432\"", "user = \"u\"", "password = { env = \"P\" }"], ROUTE)
         }
+        ("probe", "starttls" | "send" | "expect") => (&["tls = \"x.example:465\""], ROUTE),
         ("probe", "timeout") => (&["http = \"https://x.example/\"", "every = \"1h\""], ROUTE),
         ("probe", _) => (&["http = \"https://x.example/\""], ROUTE),
         ("receiver", "webhook") => (&[], ROUTE),

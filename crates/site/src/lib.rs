@@ -21,7 +21,7 @@ pub use edge::{AccessLog, Certificate, Edge};
 pub use line::Line;
 pub use monitor::{
     Agent, AgentPostgres, Capacity, DeadMan, Log, LogArchive, LogFormat, Login, Monitor, NamedText, Probe,
-    ProbeKind, RemoteWrite, ScrapeLimits, Store, Target,
+    ProbeKind, ProbeStep, RemoteWrite, ScrapeLimits, Store, Target,
 };
 pub use process::{ListenerSpec, ProcessFile, ProcessSpec, StopSignal, UserClass};
 pub use waf::{Capture, CoreRuleSet, RouteWaf, Waf, WafBan};

@@ -213,6 +213,12 @@ pub enum ProbeKind {
         status: Vec<u16>,
         /// A regular expression that the body must match.
         body: Option<String>,
+        /// A regular expression that the body may not match.
+        #[serde(default)]
+        not_body: Option<String>,
+        /// Whether a redirect is an answer, instead of being followed.
+        #[serde(default)]
+        no_redirects: bool,
         /// Whether any certificate will do.
         insecure: bool,
     },
@@ -222,6 +228,9 @@ pub enum ProbeKind {
         address: String,
         /// Whether TLS is spoken; its certificate's end becomes a metric.
         tls: bool,
+        /// What is said and expected, in order.
+        #[serde(default)]
+        talk: Vec<ProbeStep>,
     },
     /// A name.
     Dns {
@@ -231,6 +240,9 @@ pub enum ProbeKind {
         name: String,
         /// `A`, `AAAA`, `MX`, …
         record: String,
+        /// A regular expression that one of the answers must match.
+        #[serde(default)]
+        expect: Option<String>,
     },
     /// An echo.
     Icmp {
@@ -246,6 +258,17 @@ pub enum ProbeKind {
         /// The database.
         database: String,
     },
+}
+
+/// A step of a talk over a connection.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ProbeStep {
+    /// A line is sent.
+    Send(String),
+    /// A line must come that matches this regular expression.
+    Expect(String),
+    /// TLS begins.
+    StartTls,
 }
 
 /// An outside checker that misses us.
@@ -296,6 +319,10 @@ pub enum LogFormat {
     Json(Vec<(String, String)>),
     /// A pattern of nginx' `log_format`, or of Apache's `LogFormat`.
     Pattern(String),
+    /// Caddy's JSON lines.
+    Caddy,
+    /// Traefik's JSON lines.
+    Traefik,
 }
 
 /// What the agent receives: it reads its host whatever this says.

@@ -116,14 +116,20 @@ fn kind_of_probe(place: Span, probe: &Probe, cx: &mut Context) {
             return;
         }
     };
-    let mut of = |home: &str, key: &str, given: Option<Span>| {
-        if let Some(span) = given.filter(|_| kind != home) {
+    let mut of_any = |homes: &[&str], key: &str, given: Option<Span>| {
+        if let Some(span) = given.filter(|_| !homes.contains(&kind)) {
             cx.warning(Code::NoEffect, span, format!("`{key}` has no effect on a probe by `{kind}`"))
-                .hint(format!("it belongs to `{home}`"));
+                .hint(format!("it belongs to {}", list(homes)));
         }
     };
+    of_any(&["tls"], "starttls", span(probe.starttls.as_ref()));
+    of_any(&["tcp", "tls"], "send", span(probe.send.as_ref()));
+    of_any(&["tcp", "tls", "dns"], "expect", span(probe.expect.as_ref()));
+    let mut of = |home: &'static str, key: &str, given: Option<Span>| of_any(&[home], key, given);
     of("http", "status", Some(probe.status.span).filter(|_| !probe.status.is_empty()));
     of("http", "body", span(probe.body.as_ref()));
+    of("http", "not_body", span(probe.not_body.as_ref()));
+    of("http", "redirects", Some(probe.redirects.span).filter(|_| !probe.redirects.value));
     of("http", "insecure", Some(probe.insecure.span).filter(|_| probe.insecure.value));
     of("dns", "server", span(probe.server.as_ref()));
     of("dns", "record", Some(probe.record.span).filter(|_| probe.record.value != RecordType::A));

@@ -247,6 +247,10 @@ choice! {
         Bastide = "bastide",
         /// one JSON object a line; `fields` says what they are called
         Json = "json",
+        /// Caddy's JSON access log
+        Caddy = "caddy",
+        /// Traefik's JSON access log
+        Traefik = "traefik",
     }
 }
 
@@ -267,6 +271,14 @@ table! {
     optional body: String;
     why "an error page may come with 200"; example r#"body = "Add to cart""#;
 
+    /// Of `http`: a regular expression that the page may not match.
+    optional not_body: String;
+    why "the page shows its own errors with 200"; example r#"not_body = "Service unavailable""#;
+
+    /// Of `http`: whether redirects are followed, up to ten.
+    default redirects: bool = true;
+    why "the redirect itself is what must be there"; example "redirects = false";
+
     /// Of `http`: whether any certificate will do.
     default insecure: bool = false;
     why "the certificate is not yet a public one"; example "insecure = true";
@@ -278,6 +290,19 @@ table! {
     /// An address that must speak TLS; the end of its certificate becomes a metric.
     optional tls: Address;
     why "a certificate elsewhere must not expire unseen"; example r#"tls = "mail.shop.example:465""#;
+
+    /// Of `tls`: how the connection asks for TLS before it begins.
+    optional starttls: StartTls;
+    why "a mail server speaks TLS on its plain port"; example r#"starttls = "smtp""#;
+
+    /// Of `tcp` and `tls`: a line that is sent first.
+    optional send: String;
+    why "the server says nothing by itself"; example r#"send = "PING""#;
+
+    /// Of `tcp` and `tls`: a regular expression that a line of the server must match; of `dns`: one of the
+    /// answers, as `dig +short` shows them.
+    optional expect: String;
+    why "a server that takes connections may still not work"; example r#"expect = "^PONG""#;
 
     /// A name that must resolve, at `server`.
     optional dns: String;
@@ -322,6 +347,18 @@ table! {
     /// Whether the status page shows it.
     default public: bool = true;
     why "visitors need not know of it"; example "public = false";
+}
+
+choice! {
+    /// How a connection asks for TLS.
+    pub enum StartTls {
+        /// mail is sent there
+        Smtp = "smtp",
+        /// mail is read there
+        Imap = "imap",
+        /// mail is fetched from there
+        Pop3 = "pop3",
+    }
 }
 
 choice! {

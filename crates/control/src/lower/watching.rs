@@ -4,9 +4,10 @@
 use super::Lowering;
 use base::Secret;
 use config::keys::alert::UrlOrSecret;
+use config::keys::monitor::StartTls;
 use config::{Code, FilePath, LogFormat, Named, PoolSource, Span, Spanned};
 use site::monitor::{
-    DeadMan, LogArchive, Login, NamedText, Probe, ProbeKind, RemoteWrite, ScrapeLimits, Store,
+    DeadMan, LogArchive, Login, NamedText, Probe, ProbeKind, ProbeStep, RemoteWrite, ScrapeLimits, Store,
 };
 use std::path::Path;
 
@@ -206,15 +207,19 @@ impl Lowering<'_> {
                 url: url.value.0.clone(),
                 status: probe.status.iter().map(|status| status.value as u16).collect(),
                 body: probe.body.as_ref().map(|body| body.value.clone()),
+                not_body: probe.not_body.as_ref().map(|body| body.value.clone()),
+                no_redirects: !probe.redirects.value,
                 insecure: probe.insecure.value,
             }
         } else if let Some(address) = probe.tcp.as_ref().or(probe.tls.as_ref()) {
-            ProbeKind::Tcp { address: address.value.to_string(), tls: probe.tls.is_some() }
+            let tls = probe.tls.is_some() && probe.starttls.is_none();
+            ProbeKind::Tcp { address: address.value.to_string(), tls, talk: talk(&probe.value) }
         } else if let (Some(name), Some(server)) = (&probe.dns, &probe.server) {
             ProbeKind::Dns {
                 server: server.value.to_string(),
                 name: name.value.clone(),
                 record: probe.record.value.as_str().to_owned(),
+                expect: probe.expect.as_ref().map(|expect| expect.value.clone()),
             }
         } else if let Some(host) = &probe.icmp {
             ProbeKind::Icmp { host: host.value.clone() }
@@ -232,13 +237,12 @@ impl Lowering<'_> {
                 database: probe.database.value.clone(),
             }
         };
-        if let Some(body) = &probe.body
-            && let Err(why) = monitor_model::compile_anchored(&body.value)
-        {
+        for text in [&probe.body, &probe.not_body, &probe.expect].into_iter().flatten() {
+            let Err(why) = monitor_model::compile_anchored(&text.value) else { continue };
             let message = format!("{why}");
             self.error(
                 Code::Expression,
-                body.span,
+                text.span,
                 message,
                 "it is written as Rust's crate `regex` reads it",
             );
@@ -281,12 +285,34 @@ fn expressions(groups: &[monitor_alert::settings::Group]) -> impl Iterator<Item 
     })
 }
 
+/// What a probe says and expects over its connection (RFC 3207, RFC 9051 §6.2.1, RFC 2595 §4).
+fn talk(probe: &config::Probe) -> Vec<ProbeStep> {
+    let send = |text: &str| ProbeStep::Send(text.to_owned());
+    let expect = |text: &str| ProbeStep::Expect(text.to_owned());
+    let mut talk = match probe.starttls.as_ref().map(|how| how.value) {
+        None => Vec::new(),
+        Some(StartTls::Smtp) => {
+            vec![expect("^220 "), send("EHLO probe"), expect("^250 "), send("STARTTLS"), expect("^220")]
+        }
+        Some(StartTls::Imap) => vec![expect(r"^\* OK"), send(". STARTTLS"), expect(r"^\. OK")],
+        Some(StartTls::Pop3) => vec![expect(r"^\+OK"), send("STLS"), expect(r"^\+OK")],
+    };
+    if probe.starttls.is_some() {
+        talk.push(ProbeStep::StartTls);
+    }
+    talk.extend(probe.send.iter().map(|line| send(&line.value)));
+    talk.extend(probe.expect.iter().map(|line| expect(&line.value)));
+    talk
+}
+
 /// How an access log's lines are written.
 pub(super) fn log_format(log: &config::keys::monitor::Log) -> site::LogFormat {
     match (&log.pattern, log.format.value) {
         (Some(pattern), _) => site::LogFormat::Pattern(pattern.value.clone()),
         (None, LogFormat::Combined) => site::LogFormat::Combined,
         (None, LogFormat::Bastide) => site::LogFormat::Bastide,
+        (None, LogFormat::Caddy) => site::LogFormat::Caddy,
+        (None, LogFormat::Traefik) => site::LogFormat::Traefik,
         (None, LogFormat::Json) => {
             let fields = log.fields.iter();
             site::LogFormat::Json(

@@ -33,6 +33,7 @@ pub(crate) async fn answer(state: &Arc<State>, endpoint: &str, params: &Params) 
         "events" => events(state, params).await,
         "growth" => growth(state).await,
         "logs" => super::logs::answer(state, params).await,
+        "probes" => Reply::json(probes(state)),
         _ => failure(StatusCode::NOT_FOUND, &format!("`/api/bastide/v1/{endpoint}` is not served here")),
     }
 }
@@ -47,6 +48,23 @@ async fn growth(state: &Arc<State>) -> Reply {
         Ok(answer) => Reply::json(answer),
         Err(why) => failure(StatusCode::SERVICE_UNAVAILABLE, &why),
     }
+}
+
+/// How each probe fares, by name.
+fn probes(state: &State) -> String {
+    let probes: Vec<Value> = crate::state::lock(&state.probes)
+        .iter()
+        .map(|(name, fares)| {
+            serde_json::json!({
+                "name": name,
+                "well": fares.failed.is_none(),
+                "error": fares.failed,
+                "at_ms": fares.at_ms,
+                "seconds": fares.took_s,
+            })
+        })
+        .collect();
+    serde_json::json!({ "probes": probes }).to_string()
 }
 
 /// The drawing, with the revision that runs.

@@ -8,6 +8,8 @@ pub(crate) fn spec(format: &LogFormat) -> Spec {
     match format {
         LogFormat::Bastide => Spec::Bastide,
         LogFormat::Combined => Spec::Combined,
+        LogFormat::Caddy => Spec::Caddy,
+        LogFormat::Traefik => Spec::Traefik,
         // nginx' variables begin with a dollar, Apache's with a percent sign.
         LogFormat::Pattern(text) if text.contains('$') => Spec::Nginx(text.clone()),
         LogFormat::Pattern(text) => Spec::Apache(text.clone()),
@@ -58,6 +60,8 @@ mod tests {
             (LogFormat::Bastide, r#"{"status":201,"duration_ms":3.5}"#, 201, Some(3_500)),
             (LogFormat::Combined, r#"h - - [t] "GET / HTTP/1.1" 202 5"#, 202, None),
             (LogFormat::Pattern("$status $request_time".into()), "203 0.25", 203, Some(250_000)),
+            (LogFormat::Caddy, r#"{"ts":1.5,"duration":0.002,"status":207}"#, 207, Some(2_000)),
+            (LogFormat::Traefik, r#"{"Duration":2000000,"DownstreamStatus":208}"#, 208, Some(2_000)),
             (LogFormat::Pattern("%>s %D".into()), "204 77", 204, Some(77)),
             (
                 LogFormat::Json(vec![own("status", "response.code")]),

@@ -108,12 +108,12 @@ fn html(shown: &Shown) -> String {
     let mut out = String::with_capacity(16 << 10);
     let title =
         if shown.site.is_empty() { "Status".to_owned() } else { format!("{} – status", shown.site) };
-    let _ = write!(
+    let _ = writeln!(
         out,
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n<title>{0}</title>\n\
-         <link rel=\"stylesheet\" href=\"/status.css\">\n</head>\n<body>\n<main>\n<h1>{0}</h1>\n",
+         <link rel=\"stylesheet\" href=\"/status.css\">\n</head>\n<body>\n<main>\n<h1>{0}</h1>",
         escape(&title)
     );
     let open: Vec<(&str, Incident)> = shown.open().collect();
@@ -123,13 +123,13 @@ fn html(shown: &Shown) -> String {
         (1, _) => ("bad", "One service is not well.".to_owned()),
         (n, _) => ("bad", format!("{n} services are not well.")),
     };
-    let _ = write!(out, "<p class=\"whole {class}\" role=\"status\">{said}</p>\n");
+    let _ = writeln!(out, "<p class=\"whole {class}\" role=\"status\">{said}</p>");
     if !open.is_empty() {
         out.push_str("<section aria-labelledby=\"open\">\n<h2 id=\"open\">Open incidents</h2>\n<ul>\n");
         for (name, incident) in &open {
-            let _ = write!(
+            let _ = writeln!(
                 out,
-                "<li><strong>{}</strong> is not well since {} ({}).</li>\n",
+                "<li><strong>{}</strong> is not well since {} ({}).</li>",
                 escape(name),
                 time(incident.began_ms),
                 span(shown.now_ms.saturating_sub(incident.began_ms))
@@ -144,9 +144,9 @@ fn html(shown: &Shown) -> String {
     if !past.is_empty() {
         out.push_str("<section aria-labelledby=\"past\">\n<h2 id=\"past\">Past incidents</h2>\n<ul>\n");
         for (name, incident, ended_ms) in past {
-            let _ = write!(
+            let _ = writeln!(
                 out,
-                "<li><strong>{}</strong>: {} to {} ({}).</li>\n",
+                "<li><strong>{}</strong>: {} to {} ({}).</li>",
                 escape(name),
                 time(incident.began_ms),
                 time(ended_ms),
@@ -155,9 +155,9 @@ fn html(shown: &Shown) -> String {
         }
         out.push_str("</ul>\n</section>\n");
     }
-    let _ = write!(
+    let _ = writeln!(
         out,
-        "</main>\n<footer><p>Times are UTC. Made at {}. <a href=\"/status.json\">As JSON</a></p></footer>\n</body>\n</html>\n",
+        "</main>\n<footer><p>Times are UTC. Made at {}. <a href=\"/status.json\">As JSON</a></p></footer>\n</body>\n</html>",
         time(shown.now_ms)
     );
     out
@@ -166,10 +166,10 @@ fn html(shown: &Shown) -> String {
 fn one(out: &mut String, at: usize, name: &str, service: &Service, now_ms: u64) {
     let today = now_ms as i64 / DAY_MS;
     let (class, word) = if service.is_well() { ("good", "well") } else { ("bad", "not well") };
-    let _ = write!(
+    let _ = writeln!(
         out,
         "<section class=\"service\" aria-labelledby=\"s{at}\">\n<h2 id=\"s{at}\">{}</h2>\n\
-         <p class=\"now {class}\">{word}</p>\n",
+         <p class=\"now {class}\">{word}</p>",
         escape(name)
     );
     let known = service.days.range(today - DAYS + 1..=today);
@@ -203,7 +203,7 @@ fn one(out: &mut String, at: usize, name: &str, service: &Service, now_ms: u64) 
         };
         let _ = write!(out, "<span class=\"{class}\" title=\"{}: {said}\"></span>", date(day));
     }
-    let _ = write!(out, "</div>\n<p class=\"uptime\">{uptime} in {DAYS} days</p>\n");
+    let _ = writeln!(out, "</div>\n<p class=\"uptime\">{uptime} in {DAYS} days</p>");
     if !worst.is_empty() {
         out.push_str("<details><summary>Days with failures</summary><ul>");
         for day in worst.iter().rev() {

@@ -116,26 +116,35 @@ pub(crate) fn settings(probe: &site::Probe) -> Result<Settings, String> {
             .map_err(|error| wrong(format!("`{text}` is not a regular expression: {error}")))
     };
     let kind = match &probe.kind {
-        site::ProbeKind::Http { url, status, body, insecure } => {
+        site::ProbeKind::Http { url, status, body, not_body, no_redirects, insecure } => {
             crate::fetch::Endpoint::of_url(url).map_err(wrong)?;
             Kind::Http(Http {
                 url: url.clone(),
                 statuses: status.clone(),
                 must_match: body.iter().map(expression).collect::<Result<_, _>>()?,
-                must_not_match: Vec::new(),
-                follow: true,
+                must_not_match: not_body.iter().map(expression).collect::<Result<_, _>>()?,
+                follow: !no_redirects,
                 insecure: *insecure,
                 roots: Vec::new(),
             })
         }
-        site::ProbeKind::Tcp { address, tls } => Kind::Tcp(Tcp {
+        site::ProbeKind::Tcp { address, tls, talk } => Kind::Tcp(Tcp {
             address: address.clone(),
             tls: *tls,
             insecure: false,
             roots: Vec::new(),
-            talk: Vec::new(),
+            talk: talk
+                .iter()
+                .map(|step| {
+                    Ok(match step {
+                        site::ProbeStep::Send(line) => Step::Send(line.clone()),
+                        site::ProbeStep::Expect(text) => Step::Expect(expression(text)?),
+                        site::ProbeStep::StartTls => Step::StartTls,
+                    })
+                })
+                .collect::<Result<_, String>>()?,
         }),
-        site::ProbeKind::Dns { server, name, record } => {
+        site::ProbeKind::Dns { server, name, record, expect } => {
             super::dns_wire::kind(record).ok_or_else(|| {
                 wrong(format!("`{record}` is not asked for; hint: A, AAAA, CNAME, MX, NS, TXT, SRV or SOA"))
             })?;
@@ -143,7 +152,7 @@ pub(crate) fn settings(probe: &site::Probe) -> Result<Settings, String> {
                 server: server.clone(),
                 name: name.clone(),
                 record: record.clone(),
-                must_match: Vec::new(),
+                must_match: expect.iter().map(expression).collect::<Result<_, _>>()?,
             })
         }
         site::ProbeKind::Icmp { host } => Kind::Icmp(host.clone()),

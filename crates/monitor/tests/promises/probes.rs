@@ -9,6 +9,8 @@ fn page(name: &str, fake: &Fake, public: bool) -> Probe {
         url: format!("http://{}/", fake.address),
         status: Vec::new(),
         body: Some("Add to cart".into()),
+        not_body: None,
+        no_redirects: false,
         insecure: false,
     };
     Probe { name: name.into(), kind, every: Millis(1_000), timeout: Millis(900), public }
