@@ -136,7 +136,7 @@ fn main() {
             vec![
                 Matcher::equal("__name__", "node_metric_3_total"),
                 Matcher::equal("mode", "idle"),
-                Matcher::equal("instance", "10.0.0.7:9100"),
+                Matcher::equal("instance", "10.0.0.0:9100"),
             ],
         ),
         ("one metric", vec![Matcher::equal("__name__", "node_metric_3_total")]),

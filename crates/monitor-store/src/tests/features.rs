@@ -309,3 +309,68 @@ fn rollups_stand_for_what_has_expired() {
     assert_eq!((select(&store, &one, i64::MIN, i64::MAX).0.len(), store.stats().tombstones), (0, 0));
     assert!(!everything(&store).is_empty());
 }
+
+/// Every combination of conditions, on the head and on blocks, selects what
+/// testing each series would.
+#[test]
+fn conditions_select_the_same_everywhere() {
+    let dir = fast_dir();
+    let (store, _) = Store::open(dir.path(), settings(), NOW).unwrap();
+    let all: Vec<Labels> = (0..300)
+        .map(|n: usize| {
+            let unique = if n.is_multiple_of(3) { String::new() } else { format!("u{n}") };
+            Labels::from_pairs([
+                ("__name__", format!("metric_{}", n / 4 % 25)),
+                ("instance", format!("host-{}", n / 100)),
+                ("job", "bench".to_owned()),
+                ("mode", ["idle", "user", "system"][n % 3].to_owned()),
+                ("unique", unique),
+                ("n", n.to_string()),
+            ])
+        })
+        .collect();
+    let mut batch = Batch::default();
+    for labels in &all {
+        let series = store.series(labels).unwrap();
+        batch.floats.push(FloatRow { series, at_ms: NOW, value: 1.0, start_ms: 0 });
+    }
+    store.append(&batch, NOW).unwrap();
+    let regex = |name, text, negated| Matcher::regex(name, text, negated).unwrap();
+    let conditions = [
+        Matcher::equal("__name__", "metric_3"),
+        Matcher::equal("instance", "host-1"),
+        Matcher::equal("job", "bench"),
+        Matcher::equal("mode", "idle"),
+        Matcher::not_equal("mode", "idle"),
+        Matcher::equal("unique", ""),
+        Matcher::not_equal("unique", ""),
+        Matcher::equal("missing", ""),
+        Matcher::equal("job", "other"),
+        regex("mode", "idle|user", false),
+        regex("mode", "idle|", false),
+        regex("__name__", "metric_1.*", false),
+        regex("__name__", "metric_1.*", true),
+        regex("unique", "u1.*", false),
+        regex("unique", "(u1.*)?", false),
+        regex("n", "1[0-9]", true),
+    ];
+    for flushed in [false, true] {
+        if flushed {
+            store.compact(NOW).unwrap();
+            assert_eq!(store.stats().head_samples, 0);
+        }
+        for a in 0..conditions.len() {
+            for b in a..conditions.len() {
+                for c in b..conditions.len() {
+                    let matchers = [conditions[a].clone(), conditions[b].clone(), conditions[c].clone()];
+                    let mut right: Vec<&Labels> =
+                        all.iter().filter(|labels| Matcher::all_match(&matchers, labels)).collect();
+                    right.sort();
+                    let found = select(&store, &matchers, NOW, NOW).0;
+                    let found: Vec<&Labels> = found.iter().map(|s| &s.labels).collect();
+                    assert_eq!(found, right, "{matchers:?}, in blocks: {flushed}");
+                }
+            }
+        }
+    }
+}
