@@ -262,3 +262,61 @@ fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
     all.sort();
     all
 }
+
+/// A small file system of memory; gone with this.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    /// None where this user may not mount.
+    fn new(bytes: u32) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let size = format!("size={bytes}");
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+            .arg(dir.path())
+            .stderr(std::process::Stdio::null())
+            .status();
+        mounted.is_ok_and(|status| status.success()).then_some(Self(dir))
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+/// A full disk costs the lines of that time, each of them counted; what was kept stays,
+/// and once there is room again it goes on, over a restart too.
+#[test]
+fn a_full_disk_costs_what_comes_meanwhile_and_no_more() {
+    let Some(disk) = Small::new(512 << 10) else {
+        eprintln!("not run: this user may not mount a small file system");
+        return;
+    };
+    let dir = disk.0.path().join("a");
+    let mut archive = open(&dir);
+    add(&mut archive, 0, 500);
+    let ballast = disk.0.path().join("ballast");
+    let _ = std::fs::write(&ballast, vec![7; 1 << 20]); // Fails, and fills the disk.
+    let mut lost = Vec::new();
+    for n in 500..3_000 {
+        let text = line(n);
+        let record =
+            Record { time_ms: n as i64 * 10, status: 200, duration_us: None, line: text.as_bytes() };
+        archive.append(record);
+        let (gone, result) = archive.flush();
+        assert!(gone == 0 || result.is_err(), "what is lost is told");
+        lost.extend(std::iter::repeat_n(n, gone as usize));
+    }
+    assert!(lost.len() > 2_000, "the disk was full: only {} were lost", lost.len());
+    let kept: Vec<u64> = all(3_000).into_iter().filter(|n| !lost.contains(n)).collect();
+    assert_eq!(numbers(&archive), kept);
+    std::fs::remove_file(&ballast).unwrap();
+    add(&mut archive, 3_000, 3_500);
+    let kept: Vec<u64> = kept.into_iter().chain(3_000..3_500).collect();
+    assert_eq!(numbers(&archive), kept);
+    drop(archive);
+    let (archive, _) = Archive::open(&dir, &Spec::Combined.to_text(), SMALL).unwrap();
+    assert_eq!(numbers(&archive), kept, "after a restart");
+}
