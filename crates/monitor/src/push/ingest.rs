@@ -12,6 +12,11 @@ use monitor_wire::remote::{RawLabels, RemoteExemplar, RemoteMetadata, RemoteSink
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+/// Rows of one request: numbers, and of the larger ones histograms and exemplars.
+/// A message may have one in two bytes; senders put 10,000 into a request.
+const MAX_ROWS: usize = 1_000_000;
+const MAX_LARGE_ROWS: usize = 100_000;
+
 /// What became of a request that could be read.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Taken {
@@ -140,6 +145,29 @@ impl Rows {
         }
     }
 
+    fn float(&mut self, row: FloatRow) {
+        if self.batch.floats.len() < MAX_ROWS {
+            self.batch.floats.push(row);
+        } else {
+            self.refuse(1, || format!("a request has at most {MAX_ROWS} samples"));
+        }
+    }
+
+    fn histogram(&mut self, row: HistogramRow) {
+        if self.batch.histograms.len() < MAX_LARGE_ROWS {
+            self.batch.histograms.push(row);
+        } else {
+            self.refuse(1, || format!("a request has at most {MAX_LARGE_ROWS} histograms"));
+        }
+    }
+
+    fn exemplar(&mut self, row: ExemplarRow) {
+        // What is more is left out: exemplars are examples.
+        if self.batch.exemplars.len() < MAX_LARGE_ROWS {
+            self.batch.exemplars.push(row);
+        }
+    }
+
     /// Appends what is there; gives the series that the store has forgotten.
     fn append(&mut self, store: &Store, now_ms: i64, tap: Tap<'_>) -> Result<HashSet<SeriesRef>, Failed> {
         let mut batch = std::mem::take(&mut self.batch);
@@ -203,14 +231,32 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn define(&mut self, labels: &RawLabels<'_>) -> Result<SeriesRef, String> {
-        let parsed = labels.series().map_err(|why| why.to_string())?;
-        let series = self.store.series(&parsed).map_err(|why| format!("{why}: {parsed}"))?;
+    fn define(&mut self, labels: &RawLabels<'_>) -> Option<SeriesRef> {
+        let mut say = |why: &dyn std::fmt::Display, of: &Labels| {
+            self.rows.taken.why.get_or_insert_with(|| match of.is_empty() {
+                true => why.to_string(),
+                false => format!("{why}: {of}"),
+            });
+        };
+        let parsed = match labels.series() {
+            Ok(parsed) => parsed,
+            Err(why) => {
+                say(&why, &Labels::empty());
+                return None;
+            }
+        };
+        let series = match self.store.series(&parsed) {
+            Ok(series) => series,
+            Err(why) => {
+                say(&why, &parsed);
+                return None;
+            }
+        };
         if let Some(key) = labels.key() {
             self.known.found.push((key, series));
         }
         self.new = parsed.name().map(str::to_owned);
-        Ok(series)
+        Some(series)
     }
 }
 
@@ -223,13 +269,7 @@ impl RemoteSink for Reader<'_> {
         self.new = None;
         self.series = match cached.filter(|_| self.forgotten.is_empty()) {
             Some(series) => Some(series),
-            None => match self.define(labels) {
-                Ok(series) => Some(series),
-                Err(why) => {
-                    self.rows.taken.why.get_or_insert(why);
-                    None
-                }
-            },
+            None => self.define(labels),
         };
         // Also what has no series is counted.
         true
@@ -237,7 +277,7 @@ impl RemoteSink for Reader<'_> {
 
     fn sample(&mut self, at_ms: i64, value: f64, start_ms: i64) {
         match self.series {
-            Some(series) => self.rows.batch.floats.push(FloatRow { series, at_ms, value, start_ms }),
+            Some(series) => self.rows.float(FloatRow { series, at_ms, value, start_ms }),
             None => self.rows.taken.refused += 1,
         }
     }
@@ -246,7 +286,7 @@ impl RemoteSink for Reader<'_> {
         match self.series {
             Some(series) => {
                 let value = Arc::new(value);
-                self.rows.batch.histograms.push(HistogramRow { series, at_ms, value, start_ms });
+                self.rows.histogram(HistogramRow { series, at_ms, value, start_ms });
             }
             None => self.rows.taken.refused += 1,
         }
@@ -260,7 +300,7 @@ impl RemoteSink for Reader<'_> {
         if let (Some(series), Ok(labels)) = (self.series, exemplar.labels.labels()) {
             let (value, at_ms) = (exemplar.value, exemplar.at_ms);
             let exemplar = Exemplar { labels, value, at_ms: Some(at_ms) };
-            self.rows.batch.exemplars.push(ExemplarRow { series, exemplar, at_ms });
+            self.rows.exemplar(ExemplarRow { series, exemplar, at_ms });
         }
     }
 
@@ -300,21 +340,21 @@ impl Otlp<'_> {
 impl OtlpSink for Otlp<'_> {
     fn sample(&mut self, labels: &Labels, at_ms: i64, value: f64, start_ms: i64) {
         if let Some(series) = self.series(labels) {
-            self.rows.batch.floats.push(FloatRow { series, at_ms, value, start_ms });
+            self.rows.float(FloatRow { series, at_ms, value, start_ms });
         }
     }
 
     fn histogram(&mut self, labels: &Labels, at_ms: i64, value: Histogram, start_ms: i64) {
         if let Some(series) = self.series(labels) {
             let value = Arc::new(value);
-            self.rows.batch.histograms.push(HistogramRow { series, at_ms, value, start_ms });
+            self.rows.histogram(HistogramRow { series, at_ms, value, start_ms });
         }
     }
 
     fn exemplar(&mut self, labels: &Labels, exemplar: Exemplar) {
         if let Ok(series) = self.store.series(labels) {
             let at_ms = exemplar.at_ms.unwrap_or(0);
-            self.rows.batch.exemplars.push(ExemplarRow { series, exemplar, at_ms });
+            self.rows.exemplar(ExemplarRow { series, exemplar, at_ms });
         }
     }
 
@@ -472,6 +512,30 @@ mod tests {
         assert!(taken.why.unwrap().contains("delta temporality"));
         assert_eq!(stored(&store, "load").labels.get("job"), Some("shop"));
         assert_eq!(store.metadata(Some("load"))["load"].kind, MetricType::Gauge);
+    }
+
+    #[test]
+    fn rows_are_bounded() {
+        let (_dir, store) = open();
+        let cache = Cache::new(1_000);
+        let labels = Labels::from_pairs([(METRIC_NAME, "up")]);
+        let samples = [OutgoingSample { at_ms: NOW_MS, value: 1.0, start_ms: 0 }];
+        let one = message(Version::V1, &[Outgoing { labels, samples: &samples, ..Outgoing::default() }]);
+        // The series' message, with histograms of nothing behind its labels.
+        let empty = [0x22, 0].repeat(MAX_LARGE_ROWS + 5);
+        let mut body = vec![0x0a];
+        let mut length = one.len() - 2 + empty.len();
+        while length >= 0x80 {
+            body.push(length as u8 | 0x80);
+            length >>= 7;
+        }
+        body.push(length as u8);
+        body.extend_from_slice(&one[2..]);
+        body.extend_from_slice(&empty);
+        let taken = remote_write(&store, &cache, Version::V1, &body, NOW_MS, &|_| {}).unwrap();
+        assert_eq!(taken.written.samples, 1);
+        assert!(taken.refused >= 5, "{taken:?}");
+        assert!(taken.why.unwrap().contains("at most 100000 histograms"));
     }
 
     #[test]
