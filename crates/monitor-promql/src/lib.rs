@@ -12,6 +12,12 @@
 //! query's length, nesting, steps, series and samples are bounded, and it asks
 //! [`Options::stop`] often, so that a hostile query costs an error.
 //!
+//! Where it differs from Prometheus on purpose: with names kept until the end, a
+//! comparison of two vectors leaves the name of its result as its "many" side has
+//! it (Prometheus keeps a name there that no longer fits); all notes of an
+//! operator are told, not the last of each step only; `info()` finds the info
+//! series of a target whatever other targets the query sees.
+//!
 //! Sources: Prometheus manual, "Querying"; the specification of native histograms
 //! (Prometheus 3); the behaviour was checked against the scripts of Prometheus
 //! 3.14 (see [`script`]).
