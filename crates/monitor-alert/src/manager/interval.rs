@@ -61,7 +61,7 @@ impl TimeInterval {
             )
     }
 
-    pub(super) fn read(reader: &mut Reader, node: &Node) -> Self {
+    pub(in crate::manager) fn read(reader: &mut Reader, node: &Node) -> Self {
         let mut interval = Self::default();
         for (key, place, value) in reader.map(node, "a time interval") {
             match key.as_str() {
