@@ -80,12 +80,15 @@ impl Protocol {
     }
 }
 
-/// The `Accept` line that asks for these, the first preferred, as Prometheus 3 writes it.
-pub fn accept_header(protocols: &[Protocol]) -> String {
+/// The `Accept` line that asks for these, the first preferred, as Prometheus 3
+/// writes it. Without `utf8`, names that are not plain shall come with underscores.
+pub fn accept_header(protocols: &[Protocol], utf8: bool) -> String {
     let mut out = String::new();
     let mut weight = Protocol::PROTOBUF_FIRST.len() + 1;
     for protocol in protocols.iter().take(Protocol::PROTOBUF_FIRST.len()) {
-        out.push_str(&format!("{};q=0.{weight},", protocol.media_range()));
+        let range = protocol.media_range();
+        let range = if utf8 { range.to_owned() } else { range.replace("allow-utf-8", "underscores") };
+        out.push_str(&format!("{range};q=0.{weight},"));
         weight -= 1;
     }
     out.push_str(&format!("*/*;q=0.{weight}"));
@@ -145,12 +148,14 @@ mod tests {
     #[test]
     fn what_prometheus_asks_for() {
         assert_eq!(
-            accept_header(&Protocol::DEFAULT),
+            accept_header(&Protocol::DEFAULT, true),
             "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
              application/openmetrics-text;version=0.0.1;q=0.5,\
              text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
         );
-        let first = accept_header(&Protocol::PROTOBUF_FIRST);
+        let plain = accept_header(&[Protocol::Text100], false);
+        assert_eq!(plain, "text/plain;version=1.0.0;escaping=underscores;q=0.6,*/*;q=0.5");
+        let first = accept_header(&Protocol::PROTOBUF_FIRST, true);
         assert!(first.starts_with("application/vnd.google.protobuf;"), "{first}");
         assert!(first.ends_with(";q=0.2,*/*;q=0.1"), "{first}");
     }
@@ -175,8 +180,8 @@ mod tests {
             assert_eq!((got.0, got.2), (format, utf8), "{accept}");
             assert_eq!(Format::of_content_type(got.1), Some(format));
         }
-        assert_eq!(best_for(&accept_header(&Protocol::PROTOBUF_FIRST)).0, Format::Protobuf);
-        assert!(best_for(&accept_header(&Protocol::DEFAULT)).2);
+        assert_eq!(best_for(&accept_header(&Protocol::PROTOBUF_FIRST, true)).0, Format::Protobuf);
+        assert!(best_for(&accept_header(&Protocol::DEFAULT, true)).2);
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl Default for Global {
     }
 }
 
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 11] = [
     "global",
     "scrape_configs",
     "scrape_config_files",
@@ -49,7 +49,6 @@ const SECTIONS: [&str; 12] = [
     "storage",
     "tracing",
     "otlp",
-    "evaluation",
 ];
 
 /// Reads a file. `folder` is where its relative paths begin; `global` are the
@@ -79,7 +78,11 @@ pub fn read(text: &str, file: &str, folder: &Path, global: Option<&Global>) -> R
             "scrape_config_files" => {
                 config.files = reader.texts(node, key).iter().map(|path| folder.join(path)).collect();
             }
-            other if SECTIONS.contains(&other) => config.others.push(key.clone()),
+            other if SECTIONS.contains(&other) => {
+                if says_something(node) {
+                    config.others.push(key.clone());
+                }
+            }
             _ => reader.unknown(*place, key, &SECTIONS),
         }
     }
@@ -95,14 +98,16 @@ fn add(reader: &mut Reader, place: Place, pool: Pool, pools: &mut Vec<Pool>) {
 }
 
 /// Keys of `global` that do not concern scraping.
-const OTHER_GLOBALS: [&str; 6] = [
-    "evaluation_interval",
-    "rule_query_offset",
-    "query_log_file",
-    "scrape_failure_log_file",
-    "metric_name_escaping_scheme",
-    "scrape_classic_histograms",
-];
+const OTHER_GLOBALS: [&str; 3] = ["evaluation_interval", "rule_query_offset", "query_log_file"];
+
+fn says_something(node: &Node) -> bool {
+    match &node.value {
+        yaml::Value::Null => false,
+        yaml::Value::Text(_) => true,
+        yaml::Value::List(items) => !items.is_empty(),
+        yaml::Value::Map(entries) => !entries.is_empty(),
+    }
+}
 
 fn read_global(reader: &mut Reader, node: &Node, config: &mut Config) {
     let mut timeout = None;
@@ -115,7 +120,7 @@ fn read_global(reader: &mut Reader, node: &Node, config: &mut Config) {
                 config.external_labels =
                     reader.pairs(value, key).into_iter().map(|(name, value, _)| (name, value)).collect();
             }
-            key if OTHER_GLOBALS.contains(&key) => {}
+            other if OTHER_GLOBALS.contains(&other) => config.others.push(format!("global.{other}")),
             _ if pool::shared_key(reader, key, value, pool) => {}
             _ => reader.unknown(
                 *place,

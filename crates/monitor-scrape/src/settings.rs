@@ -32,6 +32,11 @@ pub struct Pool {
     pub protocols: Vec<Protocol>,
     /// `fallback_scrape_protocol`: of answers whose `Content-Type` says nothing that we know.
     pub fallback: Option<Protocol>,
+    /// `metric_name_validation_scheme: legacy`: only names that need no quotes; false.
+    pub legacy_names: bool,
+    /// `metric_name_escaping_scheme`: whether targets are asked to write other names
+    /// with underscores; where it is not said, as `legacy_names`.
+    pub escape_names: Option<bool>,
     /// `scrape_native_histograms`; false.
     pub native_histograms: bool,
     /// `always_scrape_classic_histograms`: classic series of native histograms, too; false.
@@ -71,6 +76,8 @@ impl Pool {
             track_timestamps_staleness: false,
             protocols: Protocol::DEFAULT.to_vec(),
             fallback: None,
+            legacy_names: false,
+            escape_names: None,
             native_histograms: false,
             classic_too: false,
             classic_to_native: false,

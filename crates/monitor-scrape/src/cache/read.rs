@@ -5,6 +5,7 @@ use crate::exposed;
 use crate::nhcb::{Collected, Collector};
 use crate::relabel::Builder;
 use monitor_exposition::{Entry, Format, HistogramEntry, LabelPairs, Limits, Parser, Sample};
+use monitor_model::labels::{is_label_name, is_metric_name};
 use monitor_model::{Exemplar, Histogram, METRIC_NAME, Metadata, STALE};
 use std::hash::Hash;
 use std::sync::Arc;
@@ -253,6 +254,12 @@ impl<A: Appender> Reading<'_, A> {
                 "`{labels}` has no name after relabelling; hint: drop it instead"
             )));
         }
+        if rules.legacy_names && !is_legacy(&labels) {
+            let labels = labels.build();
+            return Err(Failure::Name(format!(
+                "`{labels}` has a name that the legacy scheme does not have; hint: `metric_name_validation_scheme: utf8`"
+            )));
+        }
         exposed::within(&rules.limits, &labels).map_err(Failure::Labels)?;
         let labels = labels.build();
         match self.appender.series(&labels) {
@@ -265,6 +272,11 @@ impl<A: Appender> Reading<'_, A> {
             }
         }
     }
+}
+
+/// Whether all names can be written without quotes.
+fn is_legacy(labels: &Builder) -> bool {
+    is_metric_name(labels.get(METRIC_NAME)) && labels.iter().all(|(name, _)| is_label_name(name))
 }
 
 /// A native histogram within `native_histogram_bucket_limit` and

@@ -279,6 +279,16 @@ fn native_histograms_within_limits() {
 }
 
 #[test]
+fn the_legacy_scheme_of_names() {
+    for (legacy, good) in [(false, true), (true, false)] {
+        let mut bench = Bench::new(|pool| pool.legacy_names = legacy);
+        assert!(bench.take("a:b{x=\"é\"} 1\n").0.failure.is_none());
+        assert_eq!(bench.take("{\"a.b\"} 1\n").0.failure.is_none(), good);
+        assert_eq!(bench.take("a{\"x.y\"=\"1\"} 1\n").0.failure.is_none(), good);
+    }
+}
+
+#[test]
 fn metadata_is_remembered() {
     let mut bench = Bench::new(|_| {});
     bench.take("# HELP a What.\n# TYPE a counter\na 1\n");

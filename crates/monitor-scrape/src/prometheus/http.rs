@@ -51,8 +51,7 @@ fn other_key(
         | "no_proxy"
         | "proxy_connect_header"
         | "proxy_from_environment"
-        | "scrape_failure_log_file"
-        | "metric_name_escaping_scheme" => {
+        | "scrape_failure_log_file" => {
             let what =
                 format!("`{key}` is not there; hint: take it out, or scrape this target by other means");
             reader.wrong(place, what);

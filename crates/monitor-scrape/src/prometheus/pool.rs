@@ -8,7 +8,7 @@ use crate::yaml::{Node, Reader};
 use std::path::Path;
 
 /// Keys that `global` has, too.
-pub(super) const SHARED: [&str; 14] = [
+pub(super) const SHARED: [&str; 15] = [
     "scrape_protocols",
     "body_size_limit",
     "sample_limit",
@@ -18,6 +18,7 @@ pub(super) const SHARED: [&str; 14] = [
     "target_limit",
     "keep_dropped_targets",
     "metric_name_validation_scheme",
+    "metric_name_escaping_scheme",
     "scrape_native_histograms",
     "always_scrape_classic_histograms",
     "convert_classic_histograms_to_nhcb",
@@ -162,14 +163,22 @@ pub(super) fn shared_key(reader: &mut Reader, key: &str, value: &Node, pool: &mu
         "convert_classic_histograms_to_nhcb" => flag(reader, value, key, &mut pool.classic_to_native),
         "extra_scrape_metrics" => flag(reader, value, key, &mut pool.extra_metrics),
         "metric_name_validation_scheme" => {
-            // Names of any UTF-8 are taken; what would be taken less is the operator's wish.
-            reader.parsed(value, key, |text| match text {
-                "utf8" => Ok(()),
-                "legacy" => {
-                    Err("`legacy` is not there; hint: names of any UTF-8 are taken, `utf8`".to_owned())
-                }
+            let legacy = reader.parsed(value, key, |text| match text {
+                "utf8" => Ok(false),
+                "legacy" => Ok(true),
                 _ => Err(format!("`{text}` is neither `utf8` nor `legacy`")),
             });
+            pool.legacy_names = legacy.unwrap_or_default();
+        }
+        "metric_name_escaping_scheme" => {
+            // How a target is asked to write names that we would not take; the two
+            // schemes that follow from the validation scheme are there.
+            let wanted = reader.parsed(value, key, |text| match text {
+                "allow-utf-8" => Ok(false),
+                "underscores" => Ok(true),
+                _ => Err(format!("`{text}` is not there; hint: `allow-utf-8` or `underscores`")),
+            });
+            pool.escape_names = wanted;
         }
         _ => return false,
     }

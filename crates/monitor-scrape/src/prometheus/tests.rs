@@ -58,7 +58,7 @@ scrape_configs:
 fn a_file_that_is_used_elsewhere() {
     let config = good(FILE);
     assert_eq!(config.external_labels, [("cluster".into(), "main".into())]);
-    assert_eq!(config.others, ["rule_files", "alerting"]);
+    assert_eq!(config.others, ["global.evaluation_interval", "rule_files", "alerting"]);
     let names: Vec<_> = config.pools.iter().map(|pool| pool.name.as_str()).collect();
     assert_eq!(names, ["prometheus", "node", "secure", "dns"]);
     let [own, node, secure, dns] = &config.pools[..] else { panic!("four pools") };
@@ -110,6 +110,9 @@ fn mistakes_are_told_with_their_line() {
         (pool("scrape_interval: 5s\n  scrape_timeout: 6s"), "longer than the scrape interval"),
         (pool("scheme: ftp"), "`ftp` is not a scheme"),
         (pool("honor_labels: maybe"), "neither `true` nor `false`"),
+        (pool("metric_name_escaping_scheme: dots"), "`metric_name_escaping_scheme`: `dots` is not there"),
+        (pool("metric_name_validation_scheme: x"), "neither `utf8` nor `legacy`"),
+        ("global: {scrape_failure_log_file: x}".into(), "`scrape_failure_log_file` is no key"),
         (pool("sample_limit: -1"), "`-1` is not a number in range"),
         (pool("relabel_configs: [{action: hashmod, target_label: x}]"), "needs a `modulus`"),
         (pool("relabel_configs: [{action: nothing}]"), "`nothing` is not an action"),
@@ -140,6 +143,16 @@ fn mistakes_are_told_with_their_line() {
     // All at once.
     let two = "scrape_configs:\n- job_name: a\n  scheme: x\n  honor_labels: y\n";
     assert_eq!(read(two, "f", Path::new("/"), None).unwrap_err().len(), 2);
+}
+
+/// What Debian's package installs, where it is installed.
+#[test]
+fn the_file_of_a_distribution() {
+    let path = "/etc/prometheus/prometheus.yml";
+    match std::fs::read_to_string(path) {
+        Ok(text) => assert!(!good(&text).pools.is_empty()),
+        Err(_) => eprintln!("not run: no `{path}`"),
+    }
 }
 
 #[test]

@@ -226,8 +226,9 @@ async fn fetch(client: &mut Client, work: &Work) -> Result<Fetched, FetchError> 
         return Err(FetchError::Other(why.clone()));
     }
     let timeout = Duration::from_millis(work.target.timeout_ms);
+    let escaped = work.pool.escape_names.unwrap_or(work.pool.legacy_names);
     let headers = [
-        (ACCEPT, accept_header(&work.pool.protocols)),
+        (ACCEPT, accept_header(&work.pool.protocols, !escaped)),
         // Exporters of slow things give up in time by it (`scrape/scrape.go`).
         (HeaderName::from_static("x-prometheus-scrape-timeout-seconds"), timeout.as_secs_f64().to_string()),
     ];
