@@ -4,7 +4,7 @@
 //! Not through `procfs::KernelStats`: it drops the CPU's number, which is not
 //! its position where a CPU is offline.
 
-use crate::files::{Files, Tree, finite};
+use crate::files::{Files, finite};
 use crate::settings::{Filter, Rules, Settings};
 use crate::text::{Text, Type};
 use crate::{Fault, odd, ticks_and_page};
@@ -179,13 +179,13 @@ fn info(files: &mut Files, rules: &mut Rules, text: &mut Text<'_>) -> Result<(),
 }
 
 /// The folders `cpu0`, `cpu1`, … by number.
-pub(crate) fn folders(files: &Files) -> Vec<(u32, String)> {
-    let names = files.list(Tree::Sys, &["devices/system/cpu"]).unwrap_or_default();
+pub(crate) fn folders(files: &mut Files) -> Vec<(u32, String)> {
+    let Ok(names) = files.devices("devices/system/cpu") else { return Vec::new() };
     let mut found: Vec<(u32, String)> = names
-        .into_iter()
+        .iter()
         .filter_map(|name| {
             let digits = name.strip_prefix("cpu").filter(|d| d.bytes().all(|b| b.is_ascii_digit()))?;
-            Some((digits.parse().ok()?, name))
+            Some((digits.parse().ok()?, name.clone()))
         })
         .collect();
     found.sort_unstable();

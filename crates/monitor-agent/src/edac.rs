@@ -2,7 +2,7 @@
 //! `Documentation/admin-guide/RAS/main.rst`, `/sys/devices/system/edac/mc`.
 
 use crate::Fault;
-use crate::files::{Files, Tree};
+use crate::files::Files;
 use crate::text::{Text, Type};
 
 const DIR: &str = "devices/system/edac/mc";
@@ -35,7 +35,7 @@ pub(crate) fn read(files: &mut Files, text: &mut Text<'_>) -> Result<(), Fault> 
     let mut channels: [Family<4>; 2] = Default::default();
     // `ce`: corrected; `ue`: not.
     const KINDS: [&str; 2] = ["ce", "ue"];
-    for controller in numbered(&files.list(Tree::Sys, &[DIR])?, "mc") {
+    for controller in numbered(&files.devices(DIR)?, "mc") {
         let dir = format!("{DIR}/mc{controller}");
         for (at, kind) in KINDS.iter().enumerate() {
             controllers[at].push([&controller], files.number(&[&dir, &format!("{kind}_count")]));
@@ -43,17 +43,17 @@ pub(crate) fn read(files: &mut Files, text: &mut Text<'_>) -> Result<(), Fault> 
             let unknown = files.number(&[&dir, &format!("{kind}_noinfo_count")]);
             rows[at].push([&controller, "unknown"], unknown);
         }
-        for row in numbered(&files.list(Tree::Sys, &[&dir])?, "csrow") {
+        for row in numbered(&files.devices(&dir)?, "csrow") {
             let dir = format!("{dir}/csrow{row}");
             for (at, kind) in KINDS.iter().enumerate() {
                 rows[at].push([&controller, &row], files.number(&[&dir, &format!("{kind}_count")]));
             }
-            for file in files.list(Tree::Sys, &[&dir])? {
+            for file in files.devices(&dir)?.iter() {
                 let Some(channel) = file.strip_prefix("ch").and_then(|f| f.strip_suffix("_dimm_label"))
                 else {
                     continue;
                 };
-                let label = files.word(&[&dir, &file]).map(dimm_label).unwrap_or_default();
+                let label = files.word(&[&dir, file]).map(dimm_label).unwrap_or_default();
                 for (at, kind) in KINDS.iter().enumerate() {
                     let count = files.number(&[&dir, &format!("ch{channel}_{kind}_count")]);
                     channels[at].push([channel, &controller, &row, &label], count);

@@ -6,15 +6,21 @@
 //! costs more than most of these files do. Ordinary files are opened each time,
 //! because whoever writes them may put another in their place.
 //!
+//! That a file of the kernel's is not there, and which devices a folder has, is
+//! remembered for a minute at the usual 15 s: most of what is looked for, most
+//! machines lack. Network devices, which come and go with containers, are listed
+//! each time.
+//!
 //! Limits: a file of more than 16 MiB is refused; at most a quarter of the
 //! process' descriptors, and never more than 512, stay open.
 
 use crate::Fault;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A larger file is not the kernel's.
 const MAX_BYTES: usize = 16 << 20;
@@ -26,9 +32,16 @@ const USUAL_BYTES: usize = 256 << 10;
 /// Descriptors kept, at most.
 const MAX_KEPT: usize = 512;
 
+/// Paths remembered as absent, at most.
+const MAX_ABSENT: usize = 4_096;
+
 /// After so many readings everything is opened anew, so that no descriptor of a
 /// device that changed its name outlives a quarter of an hour at the usual 15 s.
 const REOPEN_AFTER: u32 = 60;
+
+/// After so many readings what is absent is looked for again, and folders are
+/// listed anew.
+const LOOK_AFTER: u32 = 4;
 
 /// `statfs` types whose files are written anew at each read (`linux/magic.h`).
 const VIRTUAL: [u64; 3] = [0x9fa0, 0x6265_6572, 0x6367_7270];
@@ -70,6 +83,11 @@ pub(crate) struct Files {
     replaced: String,
     kept: FxHashMap<Box<str>, OwnedFd>,
     may_keep: usize,
+    /// Files and folders that are not there.
+    absent: FxHashSet<Box<str>>,
+    listed: FxHashMap<Box<str>, Arc<[String]>>,
+    /// Whether `/proc` and `/sys` are the kernel's: of others nothing is remembered.
+    are_virtual: bool,
     readings: u32,
 }
 
@@ -85,6 +103,9 @@ impl Files {
             replaced: String::new(),
             kept: FxHashMap::default(),
             may_keep: quarter.min(MAX_KEPT),
+            absent: FxHashSet::default(),
+            listed: FxHashMap::default(),
+            are_virtual: is_virtual_at(&roots.proc) && is_virtual_at(&roots.sys),
             readings: 0,
         }
     }
@@ -100,6 +121,10 @@ impl Files {
         if self.readings.is_multiple_of(REOPEN_AFTER) {
             self.forget();
         }
+        if self.readings.is_multiple_of(LOOK_AFTER) {
+            self.absent.clear();
+            self.listed.clear();
+        }
         // One odd large file must not cost its size for ever.
         if self.bytes.len() > USUAL_BYTES {
             self.bytes.truncate(USUAL_BYTES);
@@ -111,6 +136,8 @@ impl Files {
     /// Closes every file: devices came or went.
     pub(crate) fn forget(&mut self) {
         self.kept.clear();
+        self.absent.clear();
+        self.listed.clear();
     }
 
     /// The path of `parts`, joined by `/`, in `tree`.
@@ -172,7 +199,42 @@ impl Files {
         Ok(names)
     }
 
+    /// The sorted names in a folder of `/sys`, as they were up to a minute ago.
+    pub(crate) fn devices(&mut self, dir: &str) -> Result<Arc<[String]>, Fault> {
+        if let Some(names) = self.listed.get(dir) {
+            return Ok(names.clone());
+        }
+        if self.absent.contains(dir) {
+            return Err(Fault::Absent { path: self.path(Tree::Sys, &[dir]) });
+        }
+        let outcome = self.list(Tree::Sys, &[dir]);
+        if self.are_virtual {
+            match &outcome {
+                Ok(names) => {
+                    self.listed.insert(dir.into(), names.as_slice().into());
+                }
+                Err(fault) if fault.is_absence() => {
+                    self.absent.insert(dir.into());
+                }
+                Err(_) => {}
+            }
+        }
+        outcome.map(Arc::from)
+    }
+
     fn fill(&mut self, path: &str, whole: bool) -> std::io::Result<usize> {
+        if self.absent.contains(path) {
+            return Err(Errno::NOENT.into());
+        }
+        let outcome = self.open_or_kept(path, whole);
+        let may_come = outcome.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+        if may_come && self.are_virtual && self.may_keep > 0 && self.absent.len() < MAX_ABSENT {
+            self.absent.insert(path.into());
+        }
+        outcome
+    }
+
+    fn open_or_kept(&mut self, path: &str, whole: bool) -> std::io::Result<usize> {
         if let Some(fd) = self.kept.get(path) {
             match read_from_start(fd, &mut self.bytes, whole) {
                 // The device or task is gone; another may have its path now.
@@ -186,14 +248,20 @@ impl Files {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let fd = rustix::fs::open(path, flags, Mode::empty())?;
         let length = read_from_start(&fd, &mut self.bytes, whole)?;
-        if self.kept.len() < self.may_keep {
-            let kind = rustix::fs::fstatfs(&fd).map_or(0, |found| found.f_type as u64);
-            if VIRTUAL.contains(&kind) {
-                self.kept.insert(path.into(), fd);
-            }
+        if self.kept.len() < self.may_keep && is_virtual(&fd) {
+            self.kept.insert(path.into(), fd);
         }
         Ok(length)
     }
+}
+
+/// Whether the kernel writes the file at each read.
+pub(crate) fn is_virtual(fd: &OwnedFd) -> bool {
+    rustix::fs::fstatfs(fd).is_ok_and(|found| VIRTUAL.contains(&(found.f_type as u64)))
+}
+
+fn is_virtual_at(path: &Path) -> bool {
+    rustix::fs::statfs(path).is_ok_and(|found| VIRTUAL.contains(&(found.f_type as u64)))
 }
 
 fn join(path: &mut String, root: &str, parts: &[&str]) {
@@ -274,6 +342,28 @@ mod tests {
             files.begin();
         }
         assert!(files.kept.is_empty());
+    }
+
+    #[test]
+    fn what_is_absent_is_looked_for_again() {
+        let mut files = Files::new(&Roots::default());
+        for _ in 0..2 {
+            assert!(files.proc("no/such/file").unwrap_err().is_absence());
+            assert!(files.devices("no/such/folder").unwrap_err().is_absence());
+            assert_eq!(files.absent.len(), 2);
+        }
+        let net = files.devices("class/net").unwrap();
+        assert!(net.iter().any(|name| name == "lo") && files.listed.len() == 1);
+        for _ in 0..LOOK_AFTER {
+            files.begin();
+        }
+        assert!(files.absent.is_empty() && files.listed.is_empty());
+        // In a tree of a test's nothing is remembered.
+        let dir = tempfile::tempdir().unwrap();
+        let mut files = Files::new(&Roots { sys: dir.path().into(), ..Roots::default() });
+        assert!(files.devices("a").is_err());
+        std::fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        assert_eq!(*files.devices("a").unwrap(), ["b".to_owned()]);
     }
 
     #[test]

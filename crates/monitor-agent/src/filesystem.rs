@@ -1,9 +1,12 @@
 //! Mounted file systems (collector `filesystem`): `mountinfo` and `statvfs`.
 
 use crate::Fault;
-use crate::files::{Files, Tree};
+use crate::files::{Files, Tree, is_virtual};
 use crate::settings::Rules;
 use crate::text::{Text, Type};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -19,14 +22,17 @@ const MAX_MOUNTS: usize = 2_000;
 /// How long a remote file system may take; node_exporter's `mount-timeout`.
 const REMOTE_LIMIT: Duration = Duration::from_secs(5);
 
-/// Remote mounts whose `statvfs` has not come back.
+/// What is remembered between readings.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
+    /// The mounts of the last look, and a file that says when there are others.
+    mounts: Option<(OwnedFd, Vec<Mount>)>,
+    /// Remote mounts whose `statvfs` has not come back.
     stuck: Vec<(PathBuf, Arc<AtomicBool>)>,
 }
 
 /// One mount.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Mount {
     device: String,
     point: String,
@@ -42,6 +48,9 @@ struct Space {
     avail: f64,
     files: f64,
     files_free: f64,
+    /// A file system that found an error in itself turns so without its mount
+    /// being changed (`errors=remount-ro`, ext4(5)).
+    read_only: bool,
 }
 
 pub(crate) fn read(
@@ -54,7 +63,7 @@ pub(crate) fn read(
     let root = root.to_string_lossy();
     let root = root.trim_end_matches('/');
     let mut readings: Vec<(Mount, Result<Space, String>)> = Vec::new();
-    for mount in mounts(files, root, rules)? {
+    for mount in watch.current(files, root, rules)? {
         let space = watch.space(&mount, Path::new(&format!("{root}{}", mount.point)));
         readings.push((mount, space));
     }
@@ -78,8 +87,8 @@ const FAMILIES: &[(&str, &str, Value)] = &[
         s.as_ref().ok().map(|s| s.files_free)
     }),
     ("node_filesystem_free_bytes", "Filesystem free space in bytes.", |_, s| s.as_ref().ok().map(|s| s.free)),
-    ("node_filesystem_readonly", "Filesystem read-only status.", |m, _| {
-        Some(f64::from(u8::from(m.read_only)))
+    ("node_filesystem_readonly", "Filesystem read-only status.", |m, s| {
+        Some(f64::from(u8::from(m.read_only || s.as_ref().is_ok_and(|s| s.read_only))))
     }),
     ("node_filesystem_size_bytes", "Filesystem size in bytes.", |_, s| s.as_ref().ok().map(|s| s.size)),
 ];
@@ -150,6 +159,15 @@ fn mounts(files: &mut Files, root: &str, rules: &mut Rules) -> Result<Vec<Mount>
     Ok(found)
 }
 
+/// The table of mounts, where it is the kernel's; another file says nothing of its
+/// changes.
+fn watched(files: &Files) -> Option<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let open = |file: &str| rustix::fs::open(files.path(Tree::Proc, &[file]), flags, Mode::empty()).ok();
+    let fd = open("1/mountinfo").or_else(|| open("self/mountinfo"))?;
+    is_virtual(&fd).then_some(fd)
+}
+
 /// proc_pid_mountinfo(5): `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`.
 fn mount_of_line(line: &str) -> Option<Mount> {
     let (left, right) = line.split_once(" - ")?;
@@ -195,6 +213,23 @@ fn unescape(text: &str) -> String {
 }
 
 impl Watch {
+    /// The mounts, which are looked up only where the kernel says that they changed
+    /// (proc_pid_mounts(5): such a file becomes readable for priority data).
+    fn current(&mut self, files: &mut Files, root: &str, rules: &mut Rules) -> Result<Vec<Mount>, Fault> {
+        if let Some((watched, mounts)) = &self.mounts {
+            let mut changed = [PollFd::new(watched, PollFlags::PRI)];
+            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+            if rustix::event::poll(&mut changed, Some(&now)) == Ok(0) {
+                return Ok(mounts.clone());
+            }
+        }
+        // Opened before they are read: a change between the two is seen next time.
+        let watched = watched(files);
+        let mounts = mounts(files, root, rules)?;
+        self.mounts = watched.map(|watched| (watched, mounts.clone()));
+        Ok(mounts)
+    }
+
     fn space(&mut self, mount: &Mount, path: &Path) -> Result<Space, String> {
         let remote = REMOTE_TYPES.contains(&mount.kind.as_str()) || mount.kind.starts_with("fuse");
         if !remote {
@@ -232,6 +267,7 @@ fn statvfs(point: &Path) -> Result<Space, String> {
         avail: found.f_bavail as f64 * block,
         files: found.f_files as f64,
         files_free: found.f_ffree as f64,
+        read_only: found.f_flag.contains(StatVfsMountFlags::RDONLY),
     })
 }
 

@@ -80,10 +80,10 @@ pub(crate) fn read(
     known: &mut Known,
     text: &mut Text<'_>,
 ) -> Result<(), Fault> {
-    let folders = files.list(Tree::Sys, &[DIR])?;
-    if folders != known.folders || known.readings.is_multiple_of(LOOK_AFTER) {
+    let folders = files.devices(DIR)?;
+    if *folders != *known.folders || known.readings.is_multiple_of(LOOK_AFTER) {
         known.chips = look(files, &folders);
-        known.folders = folders;
+        known.folders = folders.to_vec();
     }
     known.readings = known.readings.wrapping_add(1);
     let chips: Vec<&Chip> = known.chips.iter().filter(|chip| rules.chips.takes(&chip.name)).collect();

@@ -1,7 +1,7 @@
 //! Software RAID: `/proc/mdstat` and `/sys/block/md*/md` (collector `mdadm`):
 //! `Documentation/admin-guide/md.rst`; the states are node_exporter's.
 
-use crate::files::{Files, Tree, finite};
+use crate::files::{Files, finite};
 use crate::text::{Text, Type};
 use crate::{Fault, odd};
 use std::collections::BTreeMap;
@@ -83,13 +83,14 @@ fn disks_and_states(arrays: &BTreeMap<String, Array>, text: &mut Text<'_>) {
 /// not say, and lack none.
 fn attributes(files: &mut Files, text: &mut Text<'_>) {
     let mut rows: Vec<(String, f64, f64)> = Vec::new();
-    for device in files.list(Tree::Sys, &["block"]).unwrap_or_default() {
+    let Ok(devices) = files.devices("block") else { return };
+    for device in devices.iter() {
         if !device.starts_with("md") {
             continue;
         }
-        let Some(disks) = files.number(&["block", &device, "md/raid_disks"]) else { continue };
-        let degraded = files.number(&["block", &device, "md/degraded"]).unwrap_or(0.0);
-        rows.push((device, degraded, disks));
+        let Some(disks) = files.number(&["block", device, "md/raid_disks"]) else { continue };
+        let degraded = files.number(&["block", device, "md/degraded"]).unwrap_or(0.0);
+        rows.push((device.clone(), degraded, disks));
     }
     let degraded = rows.iter().map(|(device, degraded, _)| (device, *degraded));
     let help = "Number of degraded disks on device.";

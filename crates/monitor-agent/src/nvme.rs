@@ -2,7 +2,7 @@
 //! `/sys/class/nvme`, `Documentation/ABI/stable/sysfs-block`.
 
 use crate::Fault;
-use crate::files::{Files, Tree};
+use crate::files::Files;
 use crate::text::{Text, Type};
 
 const DIR: &str = "class/nvme";
@@ -17,13 +17,13 @@ struct Namespace {
 }
 
 pub(crate) fn read(files: &mut Files, text: &mut Text<'_>) -> Result<(), Fault> {
-    let devices = files.list(Tree::Sys, &[DIR])?;
+    let devices = files.devices(DIR)?;
     let mut namespaces: Vec<Namespace> = Vec::new();
     let name = "node_nvme_info";
     if !devices.is_empty() {
         text.family(name, Type::Gauge, "Non-numeric data from /sys/class/nvme/<device>, value is always 1.");
     }
-    for device in &devices {
+    for device in devices.iter() {
         let mut attribute = |file: &str| files.word(&[DIR, device, file]).unwrap_or_default().to_owned();
         let labels = [
             ("cntlid", &*attribute("cntlid")),
@@ -42,13 +42,14 @@ pub(crate) fn read(files: &mut Files, text: &mut Text<'_>) -> Result<(), Fault> 
 
 /// Folders `nvme0n1`, or `nvme0c0n1` for a path of a controller with several.
 fn namespaces_of(files: &mut Files, device: &str, namespaces: &mut Vec<Namespace>) {
-    for folder in files.list(Tree::Sys, &[DIR, device]).unwrap_or_default() {
-        let Some(id) = namespace_of(&folder, device) else { continue };
-        let Some(block) = files.number(&[DIR, device, &folder, "queue/logical_block_size"]) else { continue };
-        let sectors = files.number(&[DIR, device, &folder, "size"]).unwrap_or(0.0);
+    let Ok(folders) = files.devices(&format!("{DIR}/{device}")) else { return };
+    for folder in folders.iter() {
+        let Some(id) = namespace_of(folder, device) else { continue };
+        let Some(block) = files.number(&[DIR, device, folder, "queue/logical_block_size"]) else { continue };
+        let sectors = files.number(&[DIR, device, folder, "size"]).unwrap_or(0.0);
         // `nuse` is counted in blocks of the namespace (`drivers/nvme/host/sysfs.c`).
-        let used = files.number(&[DIR, device, &folder, "nuse"]).unwrap_or(0.0);
-        let state = files.word(&[DIR, device, &folder, "ana_state"]).unwrap_or("unknown").to_owned();
+        let used = files.number(&[DIR, device, folder, "nuse"]).unwrap_or(0.0);
+        let state = files.word(&[DIR, device, folder, "ana_state"]).unwrap_or("unknown").to_owned();
         namespaces.push(Namespace {
             device: device.to_owned(),
             id: id.to_owned(),

@@ -2,7 +2,7 @@
 //! `Documentation/ABI/testing/sysfs-class-power`.
 
 use crate::Fault;
-use crate::files::{Files, Tree};
+use crate::files::Files;
 use crate::settings::Filter;
 use crate::text::{Text, Type};
 
@@ -79,11 +79,13 @@ const WORDS: [&str; 11] = [
 ];
 
 pub(crate) fn read(files: &mut Files, filter: &mut Filter, text: &mut Text<'_>) -> Result<(), Fault> {
-    let mut supplies = files.list(Tree::Sys, &[DIR])?;
+    let mut supplies = files.devices(DIR)?.to_vec();
     supplies.retain(|name| filter.takes(name));
     // Its own folder says which of the many files a supply has.
-    let present: Vec<Vec<String>> =
-        supplies.iter().map(|name| files.list(Tree::Sys, &[DIR, name]).unwrap_or_default()).collect();
+    let mut present = Vec::with_capacity(supplies.len());
+    for name in &supplies {
+        present.push(files.devices(&format!("{DIR}/{name}")).unwrap_or_default());
+    }
     let name = "node_power_supply_info";
     if !supplies.is_empty() {
         text.family(name, Type::Gauge, "info of /sys/class/power_supply/<power_supply>.");

@@ -12,18 +12,18 @@ const DIR: &str = "class/thermal";
 pub(crate) fn read(files: &mut Files, text: &mut Text<'_>) -> Result<(), Fault> {
     let mut zones: Vec<(String, String, f64)> = Vec::new();
     let mut coolers: Vec<(String, String, f64, f64)> = Vec::new();
-    for folder in files.list(Tree::Sys, &[DIR])? {
-        let kind = |files: &mut Files| files.word(&[DIR, &folder, "type"]).map(str::to_owned);
+    for folder in files.devices(DIR)?.iter() {
+        let kind = |files: &mut Files| files.word(&[DIR, folder, "type"]).map(str::to_owned);
         if let Some(zone) = folder.strip_prefix("thermal_zone") {
             // A zone whose sensor is off gives ENODATA: there is no reading of it.
-            if let (Some(kind), Some(temp)) = (kind(files), files.number(&[DIR, &folder, "temp"])) {
+            if let (Some(kind), Some(temp)) = (kind(files), files.number(&[DIR, folder, "temp"])) {
                 zones.push((zone.to_owned(), kind, temp / 1000.0));
             }
         } else if let Some(name) = folder.strip_prefix("cooling_device")
             && let (Some(kind), Some(now), Some(most)) = (
                 kind(files),
-                files.number(&[DIR, &folder, "cur_state"]),
-                files.number(&[DIR, &folder, "max_state"]),
+                files.number(&[DIR, folder, "cur_state"]),
+                files.number(&[DIR, folder, "max_state"]),
             )
         {
             coolers.push((name.to_owned(), kind, now, most));
@@ -58,10 +58,10 @@ const POWERCAP: &str = "class/powercap";
 pub(crate) fn rapl(files: &mut Files, zone_label: bool, text: &mut Text<'_>) -> Result<(), Fault> {
     let mut used: BTreeMap<String, u32> = BTreeMap::new();
     let mut zones: BTreeMap<String, Vec<(String, String, f64)>> = BTreeMap::new();
-    for folder in files.list(Tree::Sys, &[POWERCAP])? {
+    for folder in files.devices(POWERCAP)?.iter() {
         // The control type itself (`intel-rapl`) has no name and no counter.
-        let Some(name) = files.word(&[POWERCAP, &folder, "name"]).map(str::to_owned) else { continue };
-        let energy = match files.read(Tree::Sys, &[POWERCAP, &folder, "energy_uj"]) {
+        let Some(name) = files.word(&[POWERCAP, folder, "name"]).map(str::to_owned) else { continue };
+        let energy = match files.read(Tree::Sys, &[POWERCAP, folder, "energy_uj"]) {
             Ok(content) => crate::files::finite(content.trim()),
             Err(fault) if fault.is_absence() => continue,
             // Readable by root alone since Linux 5.10 (CVE-2020-8694).
@@ -76,7 +76,7 @@ pub(crate) fn rapl(files: &mut Files, zone_label: bool, text: &mut Text<'_>) -> 
                 (name.clone(), *count - 1)
             }
         };
-        let path = files.path(Tree::Sys, &[POWERCAP, &folder]).to_string_lossy().into_owned();
+        let path = files.path(Tree::Sys, &[POWERCAP, folder]).to_string_lossy().into_owned();
         zones.entry(zone).or_default().push((index.to_string(), path, energy / 1e6));
     }
     if zone_label && !zones.is_empty() {

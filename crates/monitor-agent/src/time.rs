@@ -2,7 +2,7 @@
 //! disciplined (collectors `time`, `timex`; adjtimex(2)).
 
 use crate::Fault;
-use crate::files::{Files, Tree};
+use crate::files::Files;
 use crate::text::{Text, Type};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -55,14 +55,15 @@ pub(crate) fn read(files: &mut Files, zone: &mut Zone, now_s: f64, text: &mut Te
 fn clock_sources(files: &mut Files, text: &mut Text<'_>) {
     let mut available: Vec<(String, String)> = Vec::new();
     let mut current: Vec<(String, String)> = Vec::new();
-    for folder in files.list(Tree::Sys, &[DIR]).unwrap_or_default() {
+    let Ok(folders) = files.devices(DIR) else { return };
+    for folder in folders.iter() {
         let Some(device) = folder.strip_prefix("clocksource") else { continue };
-        let words = files.word(&[DIR, &folder, "available_clocksource"]).unwrap_or_default();
+        let words = files.word(&[DIR, folder, "available_clocksource"]).unwrap_or_default();
         let mut words: Vec<&str> = words.split_ascii_whitespace().collect();
         words.sort_unstable();
         words.dedup();
         available.extend(words.into_iter().map(|word| (device.to_owned(), word.to_owned())));
-        if let Some(word) = files.word(&[DIR, &folder, "current_clocksource"]).filter(|w| !w.is_empty()) {
+        if let Some(word) = files.word(&[DIR, folder, "current_clocksource"]).filter(|w| !w.is_empty()) {
             current.push((device.to_owned(), word.to_owned()));
         }
     }

@@ -163,15 +163,15 @@ const READINGS: &[(&str, usize, &str, &str)] = &[
 
 pub(crate) fn read(files: &mut Files, text: &mut Text<'_>) -> Result<(), Fault> {
     let mut found: Vec<(String, [f64; READINGS.len()])> = Vec::new();
-    for device in files.list(Tree::Sys, &[DIR])? {
-        let file = [DIR, &device, "stats/stats"];
+    for device in files.devices(DIR)?.iter() {
+        let file = [DIR, device, "stats/stats"];
         let content = match files.read(Tree::Sys, &file) {
             // `/sys/fs/xfs/stats` is of all together; `debug` has none.
             Err(fault) if fault.is_absence() => continue,
             other => other?,
         };
         match values(content) {
-            Ok(values) => found.push((device, values)),
+            Ok(values) => found.push((device.clone(), values)),
             Err(line) => return Err(odd_at(files.path(Tree::Sys, &file), &line)),
         }
     }
