@@ -179,8 +179,8 @@ impl<'a> Contender<'a> {
 }
 
 /// What the benched monitor is told beside the defaults: the load writes and asks
-/// for snapshots.
-const SETTINGS: &str = "admin_api = true\nreceive = true\n";
+/// for snapshots, and nothing else comes in.
+const SETTINGS: &str = "admin_api = true\nreceive = true\nscrape_own = false\n";
 
 fn memory_mib(pid: u32, field: &str) -> Result<f64, String> {
     let path = format!("/proc/{pid}/status");

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const SERIES: usize = 1_000;
 const PER_REQUEST: usize = 500;
 /// Rounds of ticks that one life of the contender may take at most.
-const MOST_TICKS: usize = 400;
+const MOST_TICKS: usize = 3_000;
 
 /// What a campaign found.
 #[derive(Default)]

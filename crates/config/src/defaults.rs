@@ -131,8 +131,8 @@ pub const RETENTION_5M: Millis = Millis(180 * 86_400_000);
 pub const RETENTION_1H: Millis = Millis(1_095 * 86_400_000);
 /// What a loss of power may cost.
 pub const STORE_SYNC: Millis = Millis(1_000);
-/// How late a sample may come.
-pub const OUT_OF_ORDER: Millis = Millis(300_000);
+/// How late a sample may come: as with Prometheus, whose senders catch up for an hour.
+pub const OUT_OF_ORDER: Millis = Millis(3_600_000);
 /// Series in memory: below 2 KB each, so 2 GB.
 pub const MAX_SERIES: u32 = 1_000_000;
 /// What one scrape may bring.

@@ -112,7 +112,7 @@ impl Default for Store {
             retention_5m: Millis::from_secs(180 * 86_400),
             retention_1h: Millis::from_secs(3 * 365 * 86_400),
             sync: Millis::from_secs(1),
-            out_of_order: Millis::from_secs(300),
+            out_of_order: Millis::from_secs(3_600),
             max_series: 1_000_000,
         }
     }

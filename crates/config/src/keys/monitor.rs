@@ -46,8 +46,8 @@ table! {
     why "the machine has no battery and every sample counts"; example r#"sync = "0s""#;
 
     /// How much older than the newest sample one may be that comes late.
-    default out_of_order: Millis = defaults::OUT_OF_ORDER, in Millis(0)..=Millis(86_400_000);
-    why "others send here after they were away"; example r#"out_of_order = "2h""#;
+    default out_of_order: Millis = defaults::OUT_OF_ORDER, in Millis(0)..=Millis(7 * 86_400_000);
+    why "others send here after they were away for longer"; example r#"out_of_order = "1d""#;
 
     /// Series in memory at once; new ones beyond are refused and counted.
     default max_series: u32 = defaults::MAX_SERIES, in 1_000..=100_000_000;
@@ -56,6 +56,11 @@ table! {
     /// What one scrape may bring. One that brings more fails, and says so.
     nested limits: Limits;
     why "a program shows very many series"; example r#"limits = { samples = 500000 }"#;
+
+    /// Whether the parts of this site and this machine are scraped. Without them there are no charts and no
+    /// alerts but those of what else is scraped, or pushed here.
+    default scrape_own: bool = true;
+    why "this monitor only keeps what others send"; example "scrape_own = false";
 
     /// Other programs to scrape: Prometheus' text format, OpenMetrics or protobuf.
     default scrape: Vec<Spanned<Scrape>> = vec![];

@@ -64,8 +64,9 @@ impl Lowering<'_> {
             tls: false,
             path: "/metrics".to_owned(),
         };
-        let mut targets: Vec<Target> = roles.into_iter().map(own).collect();
-        for pool in edge.iter().flat_map(|edge| &edge.pools) {
+        let scrape_own = self.config.monitor.scrape_own.value;
+        let mut targets: Vec<Target> = roles.into_iter().filter(|_| scrape_own).map(own).collect();
+        for pool in edge.iter().filter(|_| scrape_own).flat_map(|edge| &edge.pools) {
             let keys = self.config.pools.iter().find(|p| p.name.value.as_str() == pool.name);
             let Some(path) = keys.and_then(|p| p.metrics.as_ref()) else { continue };
             targets.extend(pool.servers.iter().map(|server| Target {
