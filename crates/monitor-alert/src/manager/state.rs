@@ -274,16 +274,13 @@ impl Manager {
         complete: bool,
         now_ms: u64,
     ) {
-        let mut seen = BTreeSet::new();
+        let (mut seen, mut ended) = (BTreeSet::new(), Vec::new());
         for (active, to, generator_url) in own {
             let print = fingerprint(&active.labels);
             match active.state {
                 State::Pending => continue,
                 State::Resolved => {
-                    // A firing one of the same labels, of another rule, goes before it.
-                    if !seen.contains(&print) {
-                        self.end_own(print, active.resolved_at_ms.unwrap_or(now_ms));
-                    }
+                    ended.push((print, active.resolved_at_ms.unwrap_or(now_ms)));
                     continue;
                 }
                 State::Firing => {}
@@ -311,6 +308,12 @@ impl Manager {
             };
             self.memory.alerts.insert(print, alert);
             self.place(print, now_ms);
+        }
+        // A firing one of the same labels, of another rule, goes before one that ended.
+        for (print, at_ms) in ended {
+            if !seen.contains(&print) {
+                self.end_own(print, at_ms);
+            }
         }
         if complete {
             let own =

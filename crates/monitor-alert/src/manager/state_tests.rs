@@ -210,6 +210,19 @@ fn a_clock_that_steps_back_silences_nobody() {
 }
 
 #[test]
+fn two_rules_with_one_alert() {
+    let mut m = manager(config());
+    let (firing, over) = (active("a", State::Firing, 0), active("a", State::Resolved, MIN));
+    sync(&mut m, std::slice::from_ref(&firing), 0);
+    assert_eq!(told(&mut m, 30_000), "ops: a | ");
+    for both in [[firing.clone(), over.clone()], [over, firing]] {
+        sync(&mut m, &both, MIN);
+        assert_eq!(m.alerts(MIN).len(), 1, "one of them still fires");
+    }
+    assert_eq!(told(&mut m, 6 * MIN), "");
+}
+
+#[test]
 fn without_resolved() {
     let mut config = config();
     config.receivers[0].integrations[0].send_resolved = false;

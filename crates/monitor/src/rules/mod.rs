@@ -31,6 +31,9 @@ const DISPATCH: Duration = Duration::from_millis(500);
 /// The state is saved at least this often, so that the time away is known.
 const SAVE_EVERY: Duration = Duration::from_secs(10);
 
+/// Where nothing begins or ends, the words of alerts are brought up to date this often.
+const SYNC_EVERY: Duration = Duration::from_secs(5);
+
 /// Groups evaluated at once.
 const AT_ONCE: usize = 4;
 
@@ -81,6 +84,7 @@ pub(crate) struct Loop {
     gate: Arc<Semaphore>,
     sending: Arc<Semaphore>,
     saved_at: Instant,
+    synced_at: Instant,
     pinged_at_ms: u64,
     done: mpsc::Sender<Done>,
     incoming: mpsc::Receiver<Done>,
@@ -138,6 +142,7 @@ impl Loop {
             gate: Arc::new(Semaphore::new(AT_ONCE)),
             sending: Arc::new(Semaphore::new(SENDING)),
             saved_at: Instant::now(),
+            synced_at: Instant::now(),
             pinged_at_ms: 0,
             done,
             incoming,
@@ -287,10 +292,12 @@ impl Loop {
                 if let Some(running) = self.groups.get_mut(&name) {
                     running.busy = false;
                 }
-                lock(&self.state.book).touched |= !changes.is_empty();
-                self.emit(changes);
                 let plan = self.state.plan();
-                self.sync(&plan);
+                if !changes.is_empty() || self.synced_at.elapsed() >= SYNC_EVERY {
+                    lock(&self.state.book).touched |= !changes.is_empty();
+                    self.emit(changes);
+                    self.sync(&plan);
+                }
                 self.send_on(&plan, &name);
                 self.tell();
             }
@@ -355,7 +362,8 @@ impl Loop {
     }
 
     /// Tells the manager what our rules say.
-    fn sync(&self, plan: &Plan) {
+    fn sync(&mut self, plan: &Plan) {
+        self.synced_at = Instant::now();
         let external_url = self.state.external_url();
         let mut book = lock(&self.state.book);
         let mut told: Vec<(ActiveAlert, &[String], String)> = Vec::new();
