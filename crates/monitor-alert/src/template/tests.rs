@@ -144,6 +144,16 @@ fn the_language() {
 }
 
 #[test]
+fn a_histogram_is_shown_as_prometheus_does() {
+    let histogram = monitor_model::Histogram { count: 2.0, sum: 3.5, zero_count: 2.0, ..Default::default() };
+    let (labels, value) = (labels(), SampleValue::Histogram(std::sync::Arc::new(histogram)));
+    let data = RuleData { labels: &labels, external_labels: &labels, value: &value };
+    let environment = Environment { query: None, external_url: "", now_ms: 0 };
+    let shown = Template::parse("{{ $value }}").unwrap().render(&data, &environment).unwrap();
+    assert!(shown.starts_with("{count:2, sum:3.5"), "{shown}");
+}
+
+#[test]
 fn what_is_not_understood_says_so() {
     let cases = [
         ("{{ $value", "no `}}`"),

@@ -114,7 +114,7 @@ impl Value {
             }
             Self::Time(time) => time.to_string(),
             Self::Span(ms) => format::go_duration(*ms),
-            Self::Histogram(histogram) => histogram_text(histogram),
+            Self::Histogram(histogram) => histogram.to_string(),
         }
     }
 
@@ -242,8 +242,4 @@ fn kv_method(map: &BTreeMap<String, Value>, name: &str, args: &[Value]) -> Optio
         _ => return None,
     };
     Some(Ok(result))
-}
-
-fn histogram_text(histogram: &Histogram) -> String {
-    format!("{{count:{}, sum:{}}}", format::plain(histogram.count), format::plain(histogram.sum))
 }
