@@ -32,6 +32,8 @@ pub(crate) struct TextParser<'b> {
     /// The sample of the line that was read, in the place from which it is given out.
     sample: Sample<'b>,
     ended: bool,
+    /// The last name that was read: the next one is often the same.
+    last: &'b str,
 }
 
 /// What a line told.
@@ -139,6 +141,7 @@ impl<'b> TextParser<'b> {
                 exemplar: None,
             },
             ended: false,
+            last: "",
         })
     }
 
@@ -213,7 +216,7 @@ impl<'b> TextParser<'b> {
         }
         self.samples += 1;
         let bytes = line.as_bytes();
-        let name_end = name_end(bytes, start, NAME);
+        let name_end = self.metric_name_end(line, start);
         let mut name = Cow::Borrowed(&line[start..name_end]);
         let mut at = if self.open_metrics { name_end } else { skip_blanks(bytes, name_end) };
         let mut key_end = name_end;
@@ -256,6 +259,22 @@ impl<'b> TextParser<'b> {
         };
         self.sample = Sample { key, name, labels, value, at_ms, start_ms: 0, exemplar };
         Ok(())
+    }
+
+    /// The end of a metric's name that begins at `start`.
+    #[inline]
+    fn metric_name_end(&mut self, line: &'b str, start: usize) -> usize {
+        let bytes = line.as_bytes();
+        let same = start + self.last.len();
+        if matches!(bytes.get(same), Some(b'{' | b' '))
+            && bytes[start..].starts_with(self.last.as_bytes())
+            && same > start
+        {
+            return same;
+        }
+        let end = name_end(bytes, start, NAME);
+        self.last = &line[start..end];
+        end
     }
 
     fn not_in_a_name(&self, line: &str, at: usize) -> String {

@@ -1,6 +1,6 @@
 //! Lines that begin with `#`.
 
-use super::{NAME, TextParser, Wrong, name_end, quote_end, skip_blanks, word_end};
+use super::{NAME, TextParser, Wrong, quote_end, skip_blanks, word_end};
 use crate::Entry;
 use crate::labels::{blank, unescape};
 use crate::parser::cut;
@@ -55,7 +55,7 @@ impl<'b> TextParser<'b> {
     }
 
     /// A metric's name, plain or in quotes, and where it ends.
-    fn family_name(&self, line: &'b str, at: usize) -> Result<(Cow<'b, str>, usize), Wrong> {
+    fn family_name(&mut self, line: &'b str, at: usize) -> Result<(Cow<'b, str>, usize), Wrong> {
         let bytes = line.as_bytes();
         if bytes.get(at) == Some(&b'"') && !(self.strict && self.open_metrics) {
             return match quote_end(bytes, at + 1) {
@@ -63,7 +63,7 @@ impl<'b> TextParser<'b> {
                 _ => Err((at, "a name in quotes without an end".to_owned())),
             };
         }
-        let end = name_end(bytes, at, NAME);
+        let end = self.metric_name_end(line, at);
         if end == at {
             return Err((at, format!("`{}` is not a metric's name", cut(&line[at..word_end(bytes, at)]))));
         }
