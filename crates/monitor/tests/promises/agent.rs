@@ -45,3 +45,36 @@ fn the_hosts_readings_reach_the_api() {
     shutdown.drain();
     thread.join().unwrap().unwrap();
 }
+
+#[test]
+fn a_database_that_is_not_there_is_down_and_named() {
+    let home = Home::new();
+    let shutdown = Shutdown::manual();
+    let told = |name: &str| site::AgentPostgres {
+        name: name.into(),
+        address: Address::Unix(home.run().join("no-postgres")),
+        user: "watcher".into(),
+        password: base::Secret::new("never-shown"),
+        database: "shop".into(),
+    };
+    let databases = vec![told("main"), told("other")];
+    let start = home.start("agent", site::Agent { postgres: databases, ..Default::default() }, &shutdown);
+    let thread = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(monitor::agent::run(start))
+    });
+    let socket = home.run().join("agent.sock");
+    let get = |path: &str| {
+        let (status, body) = admin(&socket, "GET", path, "").ok()?;
+        (status == 200).then(|| String::from_utf8(body).unwrap())
+    };
+    let text =
+        until("both are asked", || get("/metrics").filter(|text| text.matches("\npg_up{").count() == 2));
+    assert_eq!(text.matches("# TYPE pg_up gauge").count(), 1);
+    assert!(text.contains("pg_up{server=\"main\"} 0") && text.contains("pg_up{server=\"other\"} 0"));
+    let status = until("the status", || get("/status"));
+    assert!(status.contains("postgres main: cannot ask") && status.contains("no-postgres"), "{status}");
+    assert!(!status.contains("never-shown") && !text.contains("never-shown"));
+    shutdown.drain();
+    thread.join().unwrap().unwrap();
+}
