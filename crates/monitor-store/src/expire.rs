@@ -132,8 +132,13 @@ impl Store {
         // concerns has a number.
         let now_ms = upkeep.flushed_ms;
         self.flush(&mut upkeep, now_ms)?;
-        let tombstone =
-            Tombstone { newest_block: upkeep.next_block - 1, start_ms, end_ms, matchers: matchers.to_vec() };
+        let tombstone = Tombstone {
+            newest_block: upkeep.next_block - 1,
+            log: upkeep.log,
+            start_ms,
+            end_ms,
+            matchers: matchers.to_vec(),
+        };
         upkeep.next_block += 1;
         let (blocks, mut tombstones) = {
             let state = self.state();

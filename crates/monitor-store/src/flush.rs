@@ -41,8 +41,9 @@ impl Store {
         if upkeep.frozen_log.is_none() {
             let mut ingest = locked(&self.ingest);
             let Some(log) = &mut ingest.log else { return Ok(0) };
-            let worth =
-                self.state().head.samples > 0 || log.bytes_from(upkeep.log) > self.settings.log_limit.0;
+            let worth = upkeep.renew
+                || self.state().head.samples > 0
+                || log.bytes_from(upkeep.log) > self.settings.log_limit.0;
             if !worth {
                 return Ok(0);
             }
@@ -75,6 +76,7 @@ impl Store {
             return Err(error);
         }
         upkeep.frozen_log = None;
+        upkeep.renew = false;
         upkeep.flushed_ms = now_ms;
         upkeep.untidy = true;
         self.state_mut().add_blocks(new);

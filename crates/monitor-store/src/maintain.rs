@@ -38,6 +38,7 @@ impl Store {
     /// Makes blocks of everything in the head, and one block of those of each day.
     pub fn compact(&self, now_ms: i64) -> Result<(), Error> {
         let mut upkeep = locked(&self.upkeep);
+        upkeep.renew = !self.state().tombstones.is_empty();
         self.flush(&mut upkeep, now_ms)?;
         self.merge(&mut upkeep, now_ms, true)?;
         Ok(())

@@ -40,6 +40,8 @@ pub(crate) struct Listed {
 pub(crate) struct Tombstone {
     /// It covers nothing of newer blocks.
     pub(crate) newest_block: u64,
+    /// The head file of this log file still knows what was deleted.
+    pub(crate) log: u64,
     pub(crate) start_ms: i64,
     /// Inclusive.
     pub(crate) end_ms: i64,
@@ -122,6 +124,7 @@ impl Manifest {
 
 fn put_tombstone(payload: &mut Vec<u8>, tombstone: &Tombstone) {
     put_varint(payload, tombstone.newest_block);
+    put_varint(payload, tombstone.log);
     put_zigzag(payload, tombstone.start_ms);
     put_zigzag(payload, tombstone.end_ms);
     put_varint(payload, tombstone.matchers.len() as u64);
@@ -146,7 +149,7 @@ fn parse(payload: &[u8]) -> Result<Manifest, Malformed> {
 }
 
 fn read_tombstone(reader: &mut Reader<'_>) -> Result<Tombstone, Malformed> {
-    let newest_block = reader.varint()?;
+    let (newest_block, log) = (reader.varint()?, reader.varint()?);
     let (start_ms, end_ms) = (reader.zigzag()?, reader.zigzag()?);
     let matchers = (0..reader.count()?)
         .map(|_| {
@@ -160,7 +163,7 @@ fn read_tombstone(reader: &mut Reader<'_>) -> Result<Tombstone, Malformed> {
             }
         })
         .collect::<Result<_, _>>()?;
-    Ok(Tombstone { newest_block, start_ms, end_ms, matchers })
+    Ok(Tombstone { newest_block, log, start_ms, end_ms, matchers })
 }
 
 #[cfg(test)]
@@ -177,6 +180,7 @@ mod tests {
             blocks: vec![Listed { number: 3, resolution_ms: 300_000, start_ms: -1, end_ms: 7 }],
             tombstones: vec![Tombstone {
                 newest_block: 3,
+                log: 2,
                 start_ms: i64::MIN,
                 end_ms: i64::MAX,
                 matchers: vec![

@@ -191,8 +191,11 @@ impl Store {
             (blocks, state.tombstones.clone())
         };
         blocks.extend(new.iter().cloned());
+        // One whose samples are out of all blocks is kept until a head file is
+        // written that knows nothing of them either.
         let useful = |t: &&crate::manifest::Tombstone| {
-            blocks.iter().any(|b| t.concerns(b.about.number, b.about.start_ms, b.about.end_ms))
+            t.log == upkeep.log
+                || blocks.iter().any(|b| t.concerns(b.about.number, b.about.start_ms, b.about.end_ms))
         };
         let tombstones = tombstones.iter().filter(useful).cloned().collect::<Vec<_>>();
         self.write_manifest(upkeep, &blocks, &tombstones)?;

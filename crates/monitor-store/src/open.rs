@@ -64,7 +64,7 @@ impl Store {
         let mut upkeep = locked(&self.upkeep);
         let floor = upkeep.log;
         let head = headfile::path(&log_dir, floor);
-        let mut replay = Replay { store: self, floats: Vec::new(), unknown: 0, ranked: None };
+        let mut replay = Replay { store: self, log: floor, floats: Vec::new(), unknown: 0, ranked: None };
         if head.exists() {
             if let Err(why) = headfile::read(&head, &mut replay) {
                 let what = format!("{why}; samples in the log whose series it had are lost");
@@ -311,6 +311,8 @@ fn open_blocks(
 /// Reading head file and log back.
 struct Replay<'a> {
     store: &'a Store,
+    /// The log file that the head file belongs to.
+    log: u64,
     floats: Vec<LoggedFloat>,
     /// Samples whose series' definition is lost.
     unknown: u64,
@@ -379,7 +381,9 @@ impl Restore for Replay<'_> {
         }
         let mut state = self.store.state_mut();
         // What is deleted may come again, and is no duplicate then.
-        let deleted = |t: &Tombstone| (t.start_ms..=t.end_ms).contains(&last.at_ms) && t.covers(&labels);
+        let deleted = |t: &Tombstone| {
+            t.log == self.log && (t.start_ms..=t.end_ms).contains(&last.at_ms) && t.covers(&labels)
+        };
         let forgotten = state.tombstones.iter().any(deleted);
         if let Some(series) = state.head.slot_mut(slot).filter(|_| !forgotten) {
             series.last = last;

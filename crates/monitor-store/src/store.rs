@@ -50,6 +50,8 @@ pub(crate) struct Upkeep {
     pub(crate) called_ms: i64,
     /// Calls for which nothing expires, because the clock jumped.
     pub(crate) patience: u32,
+    /// Whether a flush is worth while without samples: for a new head file.
+    pub(crate) renew: bool,
     /// Whether left-over files may be there.
     pub(crate) untidy: bool,
 }
@@ -133,6 +135,7 @@ impl Store {
                 flushed_ms: now_ms,
                 called_ms: manifest.max_ms,
                 patience: 0,
+                renew: false,
                 untidy: true,
             }),
             settings,
