@@ -26,6 +26,9 @@ function expect(condition, what) {
   else failures.push(what);
 }
 
+/** `ONLY=small`, `ONLY=hostile`: these sizes or scenarios alone, while one works on the page. */
+const only = process.env.ONLY ?? "";
+
 const SIZES = [
   { name: "wide-light", colorScheme: "light", viewport: { width: 1440, height: 1000 } },
   { name: "wide-dark", colorScheme: "dark", viewport: { width: 1440, height: 1000 } },
@@ -35,13 +38,52 @@ const SIZES = [
 ];
 /** What the page must say in each scenario. */
 const SAYS = {
-  calm: ["Everything is up.", "app/1", "main/2", "10 rules watch", "blocked GET /search", "3 requests matched, 2 refused"],
+  calm: ["runs out first", "With another server: until", "Status page", "Everything is up.", "app/1", "main/2", "10 rules watch", "blocked GET /search", "3 requests matched, 2 refused"],
   trouble: ["app/2 and main/2 are down", "2 alerts fire", "its process does not run", "gets no reads", "certificate of localhost"],
   quiet: ["no traffic just now", "No request was answered in this time.", "main/2"],
-  empty: ["Nothing has been read yet; the first", "no reading yet", "Nothing has happened since"],
+  empty: ["Nothing can be said yet.", "Nothing is tried from outside", "Nothing has been read yet; the first", "no reading yet", "Nothing has happened since"],
   stopped: ["Readings have stopped", "Not known since", "5 min 12 s old", "not live"],
   refusing: ["got an error", "query took longer"],
+  long: ["runs out first", "a-name-that-nobody-would-give"],
+  hostile: ["runs out first", "<img src=x onerror="],
 };
+
+/** Where the details of alerts and rules are opened, and logs searched. */
+const OPENED = new Set(["calm", "trouble", "empty", "long", "hostile"]);
+
+async function unfold(page, where, scenario) {
+  const say = (text) => settled(page, [text], where);
+  const nothing = scenario === "empty";
+  if (scenario === "calm" || nothing) {
+    await page.locator("#alerts summary").first().click();
+    await page.locator("#alerts .rules summary").nth(5).click();
+    await say(nothing ? "it would have fired at no time" : "it would have fired once");
+    expect(nothing || (await page.getByText("threshold >").count()) === 1, `${where}: the threshold is drawn`);
+    await say("bastide silence add alertname=latency --for 1h");
+  } else {
+    expect((await page.locator(".silences > li").count()) === 2, `${where}: what has expired is no silence`);
+    expect((await page.locator(".alert .tag", { hasText: "silenced" }).count()) === 1, `${where}: the one alert is silenced`);
+    for (const summary of await page.locator(".alert summary").all()) await summary.click();
+    await say("it would have fired 8 times");
+    await say("and 3 earlier");
+    // What could move a terminal's cursor is not offered to be pasted into one.
+    const command = await page.locator(".alert .command code").first().textContent();
+    const wanted = { trouble: "bastide silence add alertname=server-down pool=app server=app/2 severity=critical --for 1h --why 'say why'", hostile: "bastide silence add alertname=replica-lag" }[scenario];
+    expect(command.startsWith(wanted ?? "bastide silence add"), `${where}: not \`${command}\``);
+    if (scenario === "hostile") await say("\\u{1b}[31m\\u{202e}gnp.exe");
+  }
+  await page.getByRole("button", { name: "Search", exact: true }).click();
+  if (nothing) {
+    await say("No lines are kept for this time");
+  } else {
+    await say("100 lines, the newest first; there are older ones");
+    expect((await page.locator(".line").count()) === 100, `${where}: a page of lines`);
+  }
+  expect((await page.locator("#page :is(img, script)").count()) === 0, `${where}: texts became markup`);
+  expect((await page.evaluate(() => globalThis.pwned)) === undefined, `${where}: a text was run`);
+  const wider = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  expect(wider <= 0, `${where}, unfolded: ${wider} px wider than its window`);
+}
 
 /** Opens the page in a fresh context and gives it to `look`. */
 async function open(size, scenario, look) {
@@ -89,8 +131,13 @@ if (shots) mkdirSync(shots, { recursive: true });
 try {
   for (const size of SIZES) {
     for (const scenario of Object.keys(SAYS)) {
+      if (!`${size.name}-${scenario}`.includes(only)) continue;
       await open(size, scenario, async (page, where) => {
         await settled(page, SAYS[scenario], where);
+        if (OPENED.has(scenario)) {
+          await unfold(page, where, scenario);
+          await accessible(page, `${where}, unfolded`);
+        }
         const wider = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
         expect(wider <= 0, `${where}: the page is ${wider} px wider than its window`);
         await accessible(page, where);
@@ -122,9 +169,9 @@ try {
     const rows = page.locator(".events > li");
     expect((await rows.count()) === 1, `one ban is shown, not ${await rows.count()}`);
     await page.keyboard.press("Enter");
-    await page.getByRole("searchbox").fill("union");
+    await page.getByRole("searchbox", { name: "Find in events" }).fill("union");
     expect((await rows.count()) === 0, "detail of matches is not searched, the row is");
-    await page.getByRole("searchbox").fill("sql 203.0.113.9");
+    await page.getByRole("searchbox", { name: "Find in events" }).fill("sql 203.0.113.9");
     expect((await rows.count()) === 1, "words narrow the events");
     await page.locator(".events summary").first().press("Enter");
     await settled(page, ["bastide waf explain 01KAX5T7RZ4B2Q8M0XNV"], where);
@@ -132,6 +179,26 @@ try {
     await page.reload();
     await settled(page, ["Everything is up."], where);
     expect((await page.evaluate(() => document.documentElement.dataset.theme)) === "dark", "the theme is remembered");
+
+    // A search by keyboard alone, its pages, and what is no expression.
+    await page.getByRole("searchbox", { name: "Text in the line" }).focus();
+    await page.keyboard.type("GET /items");
+    await page.getByRole("textbox", { name: "Status" }).focus();
+    await page.keyboard.type("2xx,404");
+    await page.keyboard.press("Enter");
+    await settled(page, ["100 lines, the newest first"], where);
+    await page.getByRole("button", { name: "Older" }).press("Enter");
+    await settled(page, ["lines 101 to 200"], where);
+    await page.getByRole("button", { name: "Older" }).press("Enter");
+    await settled(page, ["the last ones"], where);
+    expect((await page.locator(".lines ol").getAttribute("start")) === "201", "lines are numbered through");
+    await page.getByRole("button", { name: "Newer" }).press("Enter");
+    await settled(page, ["lines 101 to 200", "-- 'GET /items'"], where);
+    await page.getByRole("searchbox", { name: "Text in the line" }).fill("(");
+    await page.getByLabel("regular expression").press("Space");
+    await page.getByRole("searchbox", { name: "Text in the line" }).press("Enter");
+    await settled(page, ["unclosed group"], where);
+    await accessible(page, `${where}, logs`);
 
     // The monitor goes away and comes back; the page says so and keeps what it had.
     mock.scenario = "unreachable";

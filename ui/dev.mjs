@@ -19,8 +19,19 @@ export const HEADERS = {
   "cache-control": "no-store",
 };
 
-/** calm, trouble, quiet (no traffic), empty (nothing read yet), stopped, refusing, unreachable. */
-export const SCENARIOS = ["calm", "trouble", "quiet", "empty", "stopped", "refusing", "unreachable"];
+/** calm, trouble, quiet (no traffic), empty (nothing read yet), stopped, refusing, unreachable,
+ * long (texts without end), hostile (texts of strangers that would like to be markup). */
+export const SCENARIOS = ["calm", "trouble", "quiet", "empty", "stopped", "refusing", "unreachable", "long", "hostile"];
+
+const LONG = `a-name-that-nobody-would-give-${"but-somebody-did-".repeat(12)}`;
+const PROSE = "words upon words that explain at length what could have been said in three ".repeat(8);
+/** Markup, a quote of every kind, a colour for terminals, and what turns the direction of writing. */
+const HOSTILE = `<img src=x onerror="globalThis.pwned=1"><script>globalThis.pwned=1</script>'"\`$(id)\u001b[31m\u202egnp.exe`;
+
+/** What a stranger's text is in a scenario. */
+const stranger = (scenario, text) => (scenario === "hostile" ? HOSTILE : scenario === "long" ? LONG : text);
+const prose = (scenario, text) => (scenario === "hostile" ? HOSTILE : scenario === "long" ? PROSE : text);
+const EVENTFUL = new Set(["trouble", "long", "hostile"]);
 
 const LINE = {
   site: "shop",
@@ -100,6 +111,15 @@ function evaluate(query, t, scenario) {
       named("site:latency:p95", {}, quantile(0.95)),
       named("site:latency:p99", {}, quantile(0.99)),
     ]],
+    [/^site:qps:(low|high|expected)$/, () => {
+      const usual = 42 + 11 * Math.sin(t / 1700) + 5.5 * Math.sin(t / 310);
+      return quiet ? [] : [[{ __name__: query }, usual * { low: 0.7, expected: 1, high: 1.35 }[query.slice(9)]]];
+    }],
+    [/^(bastide_\w+|site:[\w:]+|up)$/, () => evaluate("{__name__", t, scenario).filter(([labels]) => labels.__name__ === query)],
+    [/^bastide_edge_certificate\S* - time/, () => [[{ name: stranger(scenario, "localhost") }, (bad ? 5 : 82) * 86400 - (t - Date.now() / 1000)], [{ name: "www.localhost" }, 82.5 * 86400]]],
+    [/^max by \(database, member\)/, () => [0, 1, 2].map((i) => [member(i), bad && i === 2 ? 0 : 1])],
+    [/probe_ssl/, () => [[{ instance: stranger(scenario, "front") }, t + (bad ? 5 : 82) * 86400]]],
+    [/probe_success/, () => [[{ instance: stranger(scenario, "front") }, bad ? 0.981 : 1], [{ instance: "database" }, 1], [{ instance: "resolver" }, 1]]],
     [/timestamp\(up\)/, () => [[{}, scenario === "stopped" ? 312 : 3.1]]],
     [/processors|mode="idle"/, () => [[{}, wave(t, bad ? 0.81 : 0.23, 0.2, 4)]]],
     [/node_memory/, () => [[{}, wave(t, 0.43, 0.02, 5)]]],
@@ -177,16 +197,16 @@ const RULES = [
 ];
 
 function alerts(scenario) {
-  if (scenario !== "trouble") return [];
+  if (!EVENTFUL.has(scenario)) return [];
   const since = (s) => new Date(Date.now() - s * 1000).toISOString();
   return [
     {
-      labels: { alertname: "server-down", pool: "app", server: "app/2", severity: "critical" },
-      annotations: { summary: "web server app/2 takes no requests", description: "health checks or failed requests took it out of pool app; the other servers carry its share", action: "see why with `bastide logs app/2` and `bastide status`" },
+      labels: { alertname: "server-down", pool: "app", server: stranger(scenario, "app/2"), severity: "critical" },
+      annotations: { summary: prose(scenario, "web server app/2 takes no requests"), description: "health checks or failed requests took it out of pool app; the other servers carry its share", action: "see why with `bastide logs app/2` and `bastide status`" },
       state: "firing", activeAt: since(142), value: "0",
     },
     {
-      labels: { alertname: "certificate-expiring", name: "localhost", severity: "warning" },
+      labels: { alertname: "certificate-expiring", name: stranger(scenario, "localhost"), severity: "warning" },
       annotations: { summary: "the certificate of localhost ends in 5 d", description: "certificates are renewed earlier than 14 d before they end", action: "see why it was not renewed with `bastide cert`" },
       state: "firing", activeAt: since(4000), value: "432000",
     },
@@ -196,6 +216,97 @@ function alerts(scenario) {
       state: "pending", activeAt: since(12), value: "5.2",
     },
   ];
+}
+
+/** `/api/bastide/v1/alert` */
+function lookBack(name, scenario) {
+  const rule = RULES.find(([known]) => known === name);
+  if (!rule) return undefined;
+  const [, query, duration] = rule;
+  const now = Date.now();
+  const time = (ago) => new Date(now - ago * 1000).toISOString();
+  const compared = /^(\S+|.* - time\(\)) (>|<|==) ([\d.]+)$/.exec(query);
+  const fired = (ago, held, value) => ({ labels: { pool: "app", server: stranger(scenario, "app/2") }, activeAt: time(ago + duration), firedAt: time(ago), resolvedAt: held === null ? null : time(ago - held), value });
+  const firing = EVENTFUL.has(scenario)
+    ? [fired(142, null, "0e+00"), fired(86_400 * 2.2, 940, "0e+00"), fired(86_400 * 9.7, 180, "5.2e+00"), ...[11, 11.2, 17, 23, 28].map((d) => fired(86_400 * d, 3600, "1e+00"))]
+    : name === "latency" ? [fired(86_400 * 6.1, 420, "1.31e+00")] : [];
+  return {
+    name, group: "bastide", file: "", query, duration, keepFiringFor: 0, start: time(30 * 86_400), end: time(0), step: 300, firing,
+    threshold: compared && { series: compared[1], operator: compared[2], value: Number(compared[3]) },
+    warnings: [], infos: scenario === "hostile" ? [HOSTILE] : [],
+  };
+}
+
+function silences(scenario) {
+  if (!EVENTFUL.has(scenario)) return [];
+  const time = (s) => new Date(Date.now() + s * 1000).toISOString();
+  const equal = (name, value, isRegex = false) => ({ name, value, isRegex, isEqual: true });
+  return [
+    { id: "2f6c1b1e-6c0f-4f0a-9a57-1d7c2c5f9d11", status: { state: "active" }, matchers: [equal("alertname", "replica-lag"), equal("member", stranger(scenario, "main/1"))], startsAt: time(-600), endsAt: time(2900), updatedAt: time(-600), createdBy: stranger(scenario, "ana"), comment: prose(scenario, "reindexing main/1 until noon") },
+    { id: "7d0a5f34-0c9b-4b19-8a3e-5a0e7b8c2f42", status: { state: "pending" }, matchers: [equal("server", "app/.*", true)], startsAt: time(7200), endsAt: time(10_800), updatedAt: time(-60), createdBy: "ana", comment: "kernel update" },
+    { id: "c0ffee00-0000-4000-8000-000000000000", status: { state: "expired" }, matchers: [equal("alertname", "latency")], startsAt: time(-9000), endsAt: time(-4000), updatedAt: time(-9000), createdBy: "ana", comment: "over and done" },
+  ];
+}
+
+const routed = (scenario) =>
+  alerts(scenario).filter((a) => a.state === "firing").map((a, i) => ({
+    labels: { ...a.labels, site: "shop" },
+    status: i === 0 ? { state: "active", silencedBy: [], inhibitedBy: [], mutedBy: [] } : { state: "suppressed", silencedBy: ["2f6c1b1e-6c0f-4f0a-9a57-1d7c2c5f9d11"], inhibitedBy: [], mutedBy: [] },
+  }));
+
+function growth(scenario) {
+  const day = (days) => new Date(Date.now() + days * 86_400_000).toISOString().slice(0, 10);
+  if (scenario === "empty" || scenario === "quiet") {
+    const silent = ["CPU of `agent`: 1 days of history are too few", "the line of `eth0`: nobody said how much there is"];
+    return { findings: [], silent, weekly_growth: null, text: "nothing can be said yet." };
+  }
+  const named = (name) => (scenario === "hostile" || scenario === "long" ? `${name} ${stranger(scenario)}` : name);
+  const cpu = named("CPU of `agent`");
+  const bad = scenario === "trouble";
+  const on = day(bad ? 0 : 49);
+  return {
+    findings: [
+      { resource: cpu, unit: "cores", on, earliest: day(bad ? 0 : 38), latest: day(66), used: bad ? 1.71 : 1.24, ceiling: 2, bearable: 1.6, weekly: 1.041, cost: { per_request: 0.0127, fixed: 0.1, explained: 0.93 }, with_another_server: day(171),
+        text: `${cpu}: until ${on} (80 %: ${day(38)} to ${day(66)}); its busiest hour of the last week took 1.24 cores of 2.00 cores, 80 % of which can be borne; load grows +4.1 % a week; a request costs 12.70 ms of CPU (requests explain 93 % of it); 56 days of history; with another server until ${day(171)}` },
+      { resource: "disk `/dev/vda1`", unit: "bytes", on: day(211), earliest: day(180), latest: null, used: 244e9, ceiling: 400e9, bearable: 360e9, weekly: 3.8e9, cost: null, with_another_server: null,
+        text: `disk \`/dev/vda1\`: until ${day(211)} (80 %: ${day(180)} to never); 227.2 GiB of 372.5 GiB are used, 3.5 GiB come in a week; 56 days of history` },
+      { resource: "connections of PostgreSQL `main`", unit: "connections", on: null, earliest: null, latest: null, used: 14, ceiling: 100, bearable: 90, weekly: 1.01, cost: null, with_another_server: null,
+        text: "connections of PostgreSQL `main`: enough for two years; its busiest hour of the last week took 14 connections of 100 connections, 90 % of which can be borne; load grows +1.0 % a week; 56 days of history" },
+    ],
+    silent: ["the line of `eth0`: nobody said how much there is"], weekly_growth: 1.041, text: "",
+  };
+}
+
+function probes(scenario) {
+  if (scenario === "empty") return [];
+  const at_ms = Date.now() - 7_000;
+  const bad = EVENTFUL.has(scenario);
+  return [
+    { name: "database", well: true, error: null, at_ms, seconds: 0.0042 },
+    { name: stranger(scenario, "front"), well: !bad, error: bad ? prose(scenario, "the certificate ends in 5 days") : null, at_ms, seconds: 0.081 },
+    { name: "resolver", well: true, error: null, at_ms: at_ms - 40_000, seconds: 0.0007 },
+  ];
+}
+
+/** 250 lines, a second apart; half of them fail where there is trouble. */
+function logs(parameters, scenario) {
+  const asked = (name) => parameters.get(name);
+  if (asked("regex") === "(") return { error: "`(` is no regular expression: unclosed group" };
+  if (scenario === "empty") return { data: { lines: [], complete: true, next: {}, frames: 0, passed_over: 0, damage: [] } };
+  const now = Date.now();
+  const all = Array.from({ length: 250 }, (_, i) => {
+    const status = scenario !== "calm" && i % 2 ? 502 : i % 9 ? 200 : 404;
+    const path = i === 1 ? stranger(scenario, "/orders/42") : `/items/${i}?q=${(i * 7919) % 101}`;
+    return {
+      log: "edge", at_ms: now - i * 1000, status: i === 3 ? null : status, seconds: i === 3 ? null : 0.003 * (1 + (i % 17)),
+      line: i === 3 ? "\u0016\u0003\u0001 no line of this format" : `203.0.113.${i % 250} - - [23/Nov/2026:14:00:00 +0000] "GET ${path} HTTP/1.1" ${status} 5120 "-" "${i % 3 ? "curl/8.5.0" : "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0 Safari/537.36"}"${scenario === "long" && i === 0 ? PROSE.repeat(6) : ""}`,
+    };
+  });
+  const class_ = (s) => asked("status") === null || (s !== null && asked("status").split(",").some((p) => p === String(s) || p === `${Math.floor(s / 100)}xx`));
+  const found = all.filter((l) => (asked("query") === null || l.line.includes(asked("query"))) && class_(l.status) && (l.seconds ?? 0) >= Number(asked("min_seconds") ?? 0));
+  const from = asked("from") === null ? 0 : JSON.parse(asked("from")).edge[1];
+  const lines = found.slice(from, from + Number(asked("limit")));
+  return { data: { lines, complete: from + lines.length >= found.length, next: { edge: [3, from + lines.length] }, frames: 4, passed_over: 1, damage: scenario === "trouble" ? ["edge/000012.log: the checksum of a frame is wrong; its lines are left out"] : [] } };
 }
 
 function events(scenario) {
@@ -245,13 +356,19 @@ function api(path, parameters, scenario) {
     case "/api/v1/query": return { data: instant(parameters.get("query") ?? "", scenario) };
     case "/api/v1/query_range": return { data: range(parameters.get("query") ?? "", parameters, scenario) };
     case "/api/v1/alerts": return { data: { alerts: alerts(scenario) } };
-    case "/api/v1/rules": return { data: { groups: [{ name: "bastide", rules: RULES.map(([name, query, duration, severity]) => ({ type: "alerting", name, query, duration, labels: { severity }, annotations: {}, health: "ok", state: alerts(scenario).find((a) => a.labels.alertname === name)?.state ?? "inactive" })) }] } };
+    case "/api/v1/rules": return { data: { groups: [{ name: "bastide", file: "", rules: RULES.map(([name, query, duration, severity]) => ({ type: "alerting", name, query, duration, labels: { severity }, annotations: {}, health: "ok", state: alerts(scenario).find((a) => a.labels.alertname === name)?.state ?? "inactive" })) }] } };
     case "/api/v1/targets": return { data: { activeTargets: targets(scenario), droppedTargets: [] } };
     case "/api/bastide/v1/line": return LINE;
     case "/api/bastide/v1/events": {
       const kinds = parameters.getAll("kind");
       return { events: events(scenario).filter((e) => kinds.length === 0 || kinds.includes(e.event)).slice(0, Number(parameters.get("limit") ?? 100)) };
     }
+    case "/api/bastide/v1/alert": return lookBack(parameters.get("name"), scenario);
+    case "/api/bastide/v1/growth": return growth(scenario);
+    case "/api/bastide/v1/probes": return { probes: probes(scenario) };
+    case "/api/bastide/v1/logs": return logs(parameters, scenario);
+    case "/api/v2/silences": return silences(scenario);
+    case "/api/v2/alerts": return routed(scenario);
     default: return undefined;
   }
 }
@@ -283,6 +400,7 @@ export function serve(port = 0, scenario = "calm") {
         return answer(503, "application/json", JSON.stringify({ status: "error", errorType: "timeout", error: "query took longer than 10 s" }));
       }
       const body = api(url.pathname, url.searchParams, mock.scenario);
+      if (body?.error !== undefined) return answer(400, "application/json", JSON.stringify({ status: "error", errorType: "bad_data", error: body.error }));
       const wrapped = body?.data === undefined ? body : { status: "success", ...body };
       return wrapped === undefined ? answer(404, "application/json", '{"status":"error","error":"no such endpoint"}') : answer(200, "application/json", JSON.stringify(wrapped));
     }

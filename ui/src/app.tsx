@@ -6,7 +6,10 @@ import { Alerts } from "./parts/alerts.tsx";
 import { Charts } from "./parts/charts.tsx";
 import { Drawing } from "./parts/drawing.tsx";
 import { Events } from "./parts/events.tsx";
+import { Growth } from "./parts/growth.tsx";
 import { Header, Notices, Vitals } from "./parts/header.tsx";
+import { Logs } from "./parts/logs.tsx";
+import { Probes } from "./parts/probes.tsx";
 import { Certificates, Databases, Servers } from "./parts/tables.tsx";
 import { Waf } from "./parts/waf.tsx";
 import { staleness, start } from "./state.ts";
@@ -27,8 +30,13 @@ function Page() {
         </div>
         <div class="halves">
           <Alerts />
+          <Growth />
+        </div>
+        <div class="halves">
+          <Probes />
           <Certificates />
         </div>
+        <Logs />
         <Waf />
         <Events />
       </main>

@@ -31,6 +31,15 @@ export function rate(n: Maybe): string {
   return count(n);
 }
 
+/** A number of which nothing is known but that it is one: three significant digits whatever its size. */
+export function value(n: Maybe): string {
+  if (n === null || Number.isNaN(n)) return UNKNOWN;
+  if (!Number.isFinite(n)) return n > 0 ? "∞" : "−∞";
+  const size = Math.abs(n);
+  if (size > 0 && size < 0.01) return size < 1e-4 ? n.toExponential(2) : String(Number(n.toPrecision(3)));
+  return size >= 1e12 ? n.toExponential(2) : count(n);
+}
+
 /** A share as per cent: `0 %`, `0.02 %`, `1.3 %`, `41 %`. */
 export function percent(ratio: Maybe): string {
   if (ratio === null) return UNKNOWN;

@@ -107,6 +107,11 @@ export const LIVE = {
   disk: DISK_OR_OVERLAY,
 } as const;
 
+/** When the first certificate that a probe was shown ends. */
+export const PROBE_ENDS = 'min by (instance) (probe_ssl_earliest_cert_expiry{job="probe"})';
+/** The share of the last day's tries that succeeded. */
+export const PROBE_UPTIME = 'avg by (instance) (avg_over_time(probe_success{job="probe"}[1d]))';
+
 export type LiveName = keyof typeof LIVE;
 
 /** The time ranges a reader can choose. */
@@ -141,13 +146,17 @@ export interface Curve {
   colour?: string;
   /** Whether the area beneath is tinted. */
   filled?: boolean;
+  /** An edge of a band that is tinted: no line of its own. The lower edge comes after the upper one. */
+  edge?: "upper" | "lower";
+  /** Not named where there is no such series. */
+  optional?: boolean;
 }
 
 export interface Chart {
   id: string;
   title: string;
   /** What the numbers are, for the heading and for who cannot see the curve. */
-  unit: "per second" | "seconds" | "share" | "count";
+  unit: "per second" | "seconds" | "share" | "count" | "value";
   about: string;
   /** Said where there is nothing to draw. */
   empty: string;
@@ -171,6 +180,9 @@ export function charts(range: Range): Chart[] {
         { label: "all requests", query: sum([], perSecond("bastide_edge_requests_total", w)), filled: true },
         { label: "2xx", query: byClass, pick: { class: "2xx" } },
         { label: "3xx", query: byClass, pick: { class: "3xx" } },
+        { label: "expected", query: "site:qps:expected", colour: "quiet", optional: true },
+        { label: "usual", query: "site:qps:high", colour: "band", edge: "upper", optional: true },
+        { label: "usual", query: "site:qps:low", colour: "band", edge: "lower", optional: true },
       ],
     },
     {

@@ -3,11 +3,11 @@
 import { computed, signal } from "@preact/signals";
 import * as api from "./api.ts";
 import { verdict, view, type Answers, type View } from "./model.ts";
-import { LIVE, RANGES, charts, grid, type LiveName, type Range } from "./promql.ts";
+import { LIVE, PROBE_ENDS, PROBE_UPTIME, RANGES, charts, grid, type LiveName, type Range } from "./promql.ts";
 import { align, times } from "./series.ts";
 import { NAMES, type Kind } from "./events.ts";
 import type { Maybe } from "./format.ts";
-import type { Alert, Event, Line, Rule, Series, Target } from "./types.ts";
+import type { Alert, Event, Growth, Line, Probe, Routed, Rule, Series, Silence, Target } from "./types.ts";
 import type { WafEvent } from "./waf.ts";
 
 const LIVE_EVERY_S = 5;
@@ -17,6 +17,10 @@ const EVENTS = 200;
 /** WAF events that are counted; each has a few kilobytes. */
 export const WAF_EVENTS = 250;
 const WAF_EVERY_S = 15;
+/** Silences, and the probes. */
+const REST_EVERY_S = 15;
+/** The monitor looks at weeks of samples for it. */
+const GROWTH_EVERY_S = 600;
 /** Readings are taken every 5 s; after three that are missing, numbers are old. */
 const OLD_AFTER_S = 20;
 
@@ -24,6 +28,18 @@ export const line = signal<Line | null>(null);
 export const targets = signal<Target[]>([]);
 export const alerts = signal<Alert[]>([]);
 export const rules = signal<Rule[]>([]);
+export const silences = signal<Silence[]>([]);
+/** Alerts that fire, with who silences or inhibits them. */
+export const routed = signal<Routed[]>([]);
+/** The probes; none until first answered. */
+export const probes = signal<Probe[] | null>(null);
+/** By a probe's name: when the first certificate ends, in Unix seconds, and the share of the last day's tries that succeeded. */
+export const probeReadings = signal<{ endsS: ReadonlyMap<string, number>; uptime: ReadonlyMap<string, number> }>({
+  endsS: new Map(),
+  uptime: new Map(),
+});
+/** What runs out first, or why that cannot be told. */
+export const growth = signal<{ answer: Growth | null; problem: string | null }>({ answer: null, problem: null });
 export const events = signal<Event[] | null>(null);
 /** The latest WAF events, the newest first; none until first answered. */
 export const wafEvents = signal<WafEvent[] | null>(null);
@@ -131,6 +147,34 @@ async function refreshSlow(): Promise<void> {
   await Promise.all([ask("line", api.line, (l) => (line.value = l)), ask("rules", api.rules, (r) => (rules.value = r))]);
 }
 
+/** The values of series by their label `instance`. */
+function byInstance(samples: { metric: Record<string, string>; value: [number, string] }[]): ReadonlyMap<string, number> {
+  return new Map(samples.map((s) => [s.metric["instance"] ?? "", Number(s.value[1])]));
+}
+
+async function refreshRest(): Promise<void> {
+  await Promise.all([
+    ask("silences", api.silences, (s) => (silences.value = s)),
+    ask("routed", api.routed, (r) => (routed.value = r)),
+    ask("probes", api.probes, (p) => (probes.value = p)),
+  ]);
+  if (!probes.value?.length) return;
+  await Promise.all([
+    ask("probe-ends", () => api.instant(PROBE_ENDS), (s) => (probeReadings.value = { ...probeReadings.value, endsS: byInstance(s) })),
+    ask("probe-uptime", () => api.instant(PROBE_UPTIME), (s) => (probeReadings.value = { ...probeReadings.value, uptime: byInstance(s) })),
+  ]);
+}
+
+/** Its failure is said where the answer would be: it may take long where everything else answers. */
+async function refreshGrowth(): Promise<void> {
+  try {
+    growth.value = { answer: await api.growth(), problem: null };
+  } catch (error) {
+    growth.value = { ...growth.value, problem: error instanceof Error ? error.message : String(error) };
+    // Whether the monitor answers at all is told by the others.
+  }
+}
+
 async function refreshCharts(): Promise<void> {
   const asked = range.value;
   const times_ = grid(asked, Date.now() / 1000);
@@ -161,6 +205,8 @@ class Repeated {
   constructor(
     private readonly seconds: () => number,
     private readonly task: () => Promise<void>,
+    /** Whether its success proves that the monitor answers. */
+    private readonly proves = true,
   ) {}
 
   /** Does it now; where it is being done, once more after that. */
@@ -173,7 +219,7 @@ class Repeated {
     this.running = true;
     try {
       await this.task();
-      connection.value = { lastMs: Date.now(), problem: null };
+      if (this.proves) connection.value = { lastMs: Date.now(), problem: null };
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       connection.value = { lastMs: connection.value.lastMs, problem: why };
@@ -198,7 +244,10 @@ const wafTask = new Repeated(() => WAF_EVERY_S, refreshWaf);
 const slowTask = new Repeated(() => SLOW_EVERY_S, refreshSlow);
 const chartTask = new Repeated(() => range.value.refresh, refreshCharts);
 
-const tasks = [liveTask, eventTask, wafTask, slowTask, chartTask];
+const restTask = new Repeated(() => REST_EVERY_S, refreshRest);
+const growthTask = new Repeated(() => (growth.value.problem === null ? GROWTH_EVERY_S : SLOW_EVERY_S), refreshGrowth, false);
+
+const tasks = [liveTask, eventTask, wafTask, slowTask, chartTask, restTask, growthTask];
 
 export function choose(next: Range): void {
   range.value = next;

@@ -40,6 +40,9 @@ export interface Alert {
 
 export interface Rule {
   type: string;
+  /** The group it is in, and that one's file: names of rules need not be unique. */
+  group: string;
+  file: string;
   name: string;
   query: string;
   duration?: number;
@@ -48,6 +51,101 @@ export interface Rule {
   annotations?: Record<string, string>;
   health?: string;
   lastError?: string;
+}
+
+/** `/api/bastide/v1/alert`: an alert's threshold, and what it would have fired. */
+export interface LookBack {
+  query: string;
+  duration: number;
+  keepFiringFor: number;
+  threshold: { series: string; operator: string; value: number } | null;
+  start: string;
+  end: string;
+  firing: Firing[];
+  warnings: string[];
+  infos: string[];
+}
+
+export interface Firing {
+  labels: Record<string, string>;
+  firedAt: string;
+  resolvedAt: string | null;
+  /** As Go writes it, `5.2e+00`. */
+  value: string;
+}
+
+/** An alert of Alertmanager's API, of which only who hears of it is wanted. */
+export interface Routed {
+  labels: Record<string, string>;
+  status: { state: string; silencedBy: string[]; inhibitedBy: string[] };
+}
+
+export interface Silence {
+  id: string;
+  status: { state: "active" | "pending" | "expired" };
+  matchers: SilenceMatcher[];
+  startsAt: string;
+  endsAt: string;
+  createdBy: string;
+  comment: string;
+}
+
+export interface SilenceMatcher {
+  name: string;
+  value: string;
+  isRegex: boolean;
+  isEqual?: boolean;
+}
+
+export type Amount = "cores" | "bytes" | "connections" | "requests" | "bandwidth";
+
+/** `monitor_forecast::Answer`. Days are `2027-01-11`. */
+export interface Growth {
+  findings: Finding[];
+  silent: string[];
+  weekly_growth: number | null;
+  text: string;
+}
+
+export interface Finding {
+  resource: string;
+  unit: Amount;
+  on: string | null;
+  earliest: string | null;
+  latest: string | null;
+  used: number;
+  ceiling: number;
+  bearable: number;
+  with_another_server: string | null;
+  text: string;
+}
+
+/** How a probe fared when it was last tried. */
+export interface Probe {
+  name: string;
+  well: boolean;
+  error: string | null;
+  at_ms: number;
+  seconds: number;
+}
+
+/** Lines of access logs that a search found, the newest first. */
+export interface Found {
+  lines: LogLine[];
+  /** Whether all that was asked for was looked at. */
+  complete: boolean;
+  /** Where older ones are looked for, by log. */
+  next: Record<string, [number, number]>;
+  frames: number;
+  damage: string[];
+}
+
+export interface LogLine {
+  log: string;
+  at_ms: number;
+  status: number | null;
+  seconds: number | null;
+  line: string;
 }
 
 export interface Target {

@@ -1,7 +1,10 @@
 // Small pieces that everything else is made of.
 
+import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
+import { useRef } from "preact/hooks";
 import type { Health } from "../model.ts";
+import { visible } from "../shell.ts";
 
 const WORDS: Record<Health, string> = { up: "up", warn: "impaired", down: "down", unknown: "unknown" };
 
@@ -47,6 +50,51 @@ export function Panel(props: {
 /** Where nothing is, the reason why. */
 export function Empty({ children }: { children: ComponentChildren }) {
   return <p class="empty">{children}</p>;
+}
+
+/** Something that is made only once it is opened. */
+export function Disclosure({ summary, children }: { summary: ComponentChildren; children: ComponentChildren }) {
+  const open = useSignal(false);
+  return (
+    <details onToggle={(e) => (open.value = e.currentTarget.open)}>
+      <summary>{summary}</summary>
+      {open.value && children}
+    </details>
+  );
+}
+
+/** What is code stands in back-ticks. */
+export function words(text: string): ComponentChildren {
+  return visible(text)
+    .split("`")
+    .map((part, i) => (i % 2 === 1 ? <code key={i}>{part}</code> : part));
+}
+
+/** Something for the terminal, to be copied. */
+export function Command({ text }: { text: string }) {
+  const copied = useSignal(false);
+  const code = useRef<HTMLElement>(null);
+  const copy = async () => {
+    try {
+      await navigator.clipboard.writeText(text);
+      copied.value = true;
+      setTimeout(() => (copied.value = false), 2000);
+    } catch {
+      // Browsers have a clipboard only for https and localhost: the reader copies what is chosen.
+      if (code.current) getSelection()?.selectAllChildren(code.current);
+    }
+  };
+  return (
+    <p class="command">
+      <code ref={code}>{text}</code>
+      <button type="button" onClick={() => void copy()}>
+        {copied.value ? "Copied" : "Copy"}
+      </button>
+      <span class="unseen" role="status">
+        {copied.value ? "copied" : ""}
+      </span>
+    </p>
+  );
 }
 
 /** A number with its name. */

@@ -3,7 +3,7 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import uPlot from "uplot";
-import { count, duration, percent, rate, tick, clock, date, type Maybe } from "../format.ts";
+import { count, duration, percent, rate, tick, clock, date, value, type Maybe } from "../format.ts";
 import { RANGES, charts, type Chart } from "../promql.ts";
 import { summary } from "../series.ts";
 import { choose, drawn, drawnRange, live, range, type Drawn } from "../state.ts";
@@ -14,11 +14,14 @@ const HEIGHT = 150;
 /** Curves differ by dash as well as by colour. */
 const DASHES: number[][] = [[], [6, 3], [2, 2], [8, 3, 2, 3]];
 
+const dash = (i: number) => DASHES[i % DASHES.length] ?? [];
+
 const WRITE: Record<Chart["unit"], (n: Maybe) => string> = {
   "per second": rate,
   seconds: duration,
   share: percent,
   count,
+  value,
 };
 
 export function Charts() {
@@ -48,7 +51,8 @@ function Ranges() {
   );
 }
 
-function ChartCard({ chart, drawn }: { chart: Chart; drawn: Drawn | undefined }) {
+/** A chart with its heading and its keys, in which one may point at a time. */
+export function ChartCard({ chart, drawn }: { chart: Chart; drawn: Drawn | undefined }) {
   const hovered = useSignal<number | null>(null);
   const write = WRITE[chart.unit];
   const summaries = useMemo(() => drawn?.curves.map(summary), [drawn]);
@@ -68,14 +72,28 @@ function ChartCard({ chart, drawn }: { chart: Chart; drawn: Drawn | undefined })
       )}
       <ul class="keys">
         {chart.curves.map((curve, i) => {
-          const value = at === null ? summaries?.[i]?.last : drawn?.curves[i]?.[at];
+          const known = (n: number) => (at === null ? summaries?.[n]?.last : drawn?.curves[n]?.[at]) ?? null;
+          if (curve.edge === "lower" || (curve.optional && summaries?.[i]?.last == null)) return null;
+          if (curve.edge === "upper") {
+            return (
+              <li key={curve.label}>
+                <svg class={`key ${curve.colour}`} viewBox="0 0 18 10" width="18" height="10" aria-hidden="true">
+                  <rect width="18" height="10" rx="2" />
+                </svg>
+                {curve.label}{" "}
+                <b>
+                  {write(known(i + 1))} – {write(known(i))}
+                </b>
+              </li>
+            );
+          }
           const highest = summaries?.[i]?.highest ?? null;
           return (
             <li key={curve.label}>
-              <svg class={`key ${curve.colour ?? `c${i + 1}`}`} viewBox="0 0 18 4" width="18" height="4" aria-hidden="true">
-                <path d="M0 2h18" stroke-dasharray={DASHES[i]?.join(" ")} />
+              <svg class={`key ${curve.colour ?? `c${(i % 4) + 1}`}`} viewBox="0 0 18 4" width="18" height="4" aria-hidden="true">
+                <path d="M0 2h18" stroke-dasharray={dash(i).join(" ")} />
               </svg>
-              {curve.label} <b>{write(value ?? null)}</b>
+              {curve.label} <b>{write(known(i))}</b>
               <span class="unseen">, highest {write(highest)}</span>
             </li>
           );
@@ -134,14 +152,20 @@ function options(chart: Chart, width: number, hover: (index: number | null) => v
     padding: [8, 16, 0, 0],
     legend: { show: false },
     cursor: {
-      sync: { key: "signals" },
+      // The golden signals are pointed at together; any other chart alone.
+      ...(chart.unit === "value" ? {} : { sync: { key: "signals" } }),
       drag: { x: false, y: false },
       y: false,
-      points: { size: 6 },
+      points: { size: (_, i) => (chart.curves[i - 1]?.edge ? 0 : 6) },
     },
     scales: {
       x: { time: true },
-      y: { range: (_, __, highest) => [0, chart.unit === "share" ? 1 : headroom(highest, chart.unit)] },
+      y: {
+        range: (_, lowest, highest) => [
+          lowest < 0 ? lowest * 1.08 : 0,
+          chart.unit === "share" ? 1 : headroom(highest, chart.unit),
+        ],
+      },
     },
     axes: [
       {
@@ -165,14 +189,17 @@ function options(chart: Chart, width: number, hover: (index: number | null) => v
       {},
       ...chart.curves.map((curve, i) => ({
         label: curve.label,
-        stroke: () => colour(curve.colour ?? `c${i + 1}`),
+        stroke: () => (curve.edge ? "transparent" : colour(curve.colour ?? `c${(i % 4) + 1}`)),
         ...(curve.filled ? { fill: () => colour(`${curve.colour ?? "c1"}-soft`) } : {}),
         width: 1.5,
-        dash: DASHES[i] ?? [],
+        dash: dash(i),
         points: { show: false },
         spanGaps: false,
       })),
     ],
+    bands: chart.curves.flatMap((curve, i) =>
+      curve.edge === "upper" ? [{ series: [i + 1, i + 2] as [number, number], fill: () => colour("band") }] : [],
+    ),
     hooks: {
       setCursor: [(u) => hover(u.cursor.idx !== undefined && (u.cursor.left ?? -1) >= 0 ? (u.cursor.idx ?? null) : null)],
     },
