@@ -65,8 +65,7 @@ impl Task {
     /// A task for `log`, with its files in a folder of its own below `dir`.
     pub(crate) fn new(log: Log, dir: &Path, state: Arc<State>) -> Self {
         // The name is the operator's; as a file name it is its fingerprint.
-        let print = monitor_alert::fingerprint(&[(log.name.clone(), log.path.display().to_string())]);
-        let dir = dir.join("logs").join(format!("{print:016x}"));
+        let dir = dir.join("logs").join(folder(&log));
         let lines = state.registry.counter(&names::MONITOR_LOG_LINES);
         Self {
             giver: Giver::new(&log.name, &state),
@@ -224,6 +223,9 @@ impl Task {
         if self.bounded.is_none_or(|last| last.elapsed() >= BOUND) {
             self.bounded = Some(Instant::now());
             bound(&self.state);
+            if let Some(all) = self.dir.parent() {
+                forget(&self.state, all);
+            }
         }
     }
 }
@@ -240,6 +242,31 @@ fn bound(state: &State) {
     trouble.retain(|text| !text.starts_with(BOUND_FAILED));
     if let Err(error) = removed {
         trouble.push(format!("{BOUND_FAILED}{error}"));
+    }
+}
+
+/// The name of a log's folder.
+fn folder(log: &Log) -> String {
+    let print = monitor_alert::fingerprint(&[(log.name.clone(), log.path.display().to_string())]);
+    format!("{print:016x}")
+}
+
+/// Removes what was kept of logs that left the revision, once it is too old: they may
+/// come back before.
+fn forget(state: &State, all: &Path) {
+    let plan = state.plan();
+    let known: Vec<String> = plan.site.logs.iter().map(folder).collect();
+    let Ok(folders) = std::fs::read_dir(all) else { return };
+    for found in
+        folders.flatten().filter(|found| !known.contains(&found.file_name().to_string_lossy().into_owned()))
+    {
+        // The checkpoint is written whenever a line was read.
+        let last = std::fs::metadata(found.path().join("checkpoint")).and_then(|m| m.modified());
+        let age = last.ok().and_then(|last| last.elapsed().ok());
+        if age.is_some_and(|age| age > plan.site.log_archive.retention.duration()) {
+            // Tried again in a minute, if it cannot be.
+            let _ = std::fs::remove_dir_all(found.path());
+        }
     }
 }
 
