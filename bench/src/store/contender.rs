@@ -75,7 +75,7 @@ impl<'a> Contender<'a> {
             Kind::Bastide => {
                 let config = self.folder.join("bastide.toml");
                 let text = format!(
-                    "[site]\ndomains = [\"localhost\"]\n\n[pool.app]\nservers = [\"127.0.0.1:9\"]\n\n\
+                    "[site]\ndomains = [\"localhost\"]\naccess_log = false\n\n[pool.app]\nservers = [\"127.0.0.1:9\"]\n\n\
                      [[route]]\npath = \"/*\"\npool = \"app\"\n\n\
                      [monitor]\nlisten = \"{}\"\nretention = \"400d\"\n{}",
                     self.address, SETTINGS

@@ -95,7 +95,10 @@ impl Lowering<'_> {
     fn logs(&self) -> Vec<Log> {
         let own = in_state(self.facts.paths, "log/access.jsonl");
         let own = Log { name: "edge".to_owned(), path: own, format: site::LogFormat::Bastide };
-        let mut logs: Vec<Log> = self.config.site.access_log.value.then_some(own).into_iter().collect();
+        let mut logs: Vec<Log> = (self.config.site.access_log.value && self.config.monitor.scrape_own.value)
+            .then_some(own)
+            .into_iter()
+            .collect();
         for log in self.config.monitor.logs.iter() {
             let path = self.inputs.resolve(&log.path.value.0);
             let file_name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
