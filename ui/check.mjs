@@ -200,6 +200,17 @@ try {
     await settled(page, ["unclosed group"], where);
     await accessible(page, `${where}, logs`);
 
+    await page.locator("#logs select").selectOption("from … to …");
+    await page.locator("#logs input[name=start]").fill("2026-11-23T10:00");
+    const between = page.waitForRequest((r) => r.url().includes("/logs?"));
+    await page.getByRole("textbox", { name: "Status" }).press("Enter");
+    const { searchParams } = new URL((await between).url());
+    expect(searchParams.get("start") === "2026-11-23T10:00:00.000Z" && !searchParams.has("end"), `the time is asked for, not ${searchParams}`);
+    await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+    await page.locator("#logs .command button").press("Enter");
+    await page.getByRole("button", { name: "Copied" }).waitFor();
+    expect((await page.evaluate(() => navigator.clipboard.readText())).startsWith("bastide logs search --"), "the command is copied");
+
     // The monitor goes away and comes back; the page says so and keeps what it had.
     mock.scenario = "unreachable";
     await settled(page, ["The monitor does not answer", "not live", "Not known since"], where);

@@ -115,7 +115,7 @@ function evaluate(query, t, scenario) {
       const usual = 42 + 11 * Math.sin(t / 1700) + 5.5 * Math.sin(t / 310);
       return quiet ? [] : [[{ __name__: query }, usual * { low: 0.7, expected: 1, high: 1.35 }[query.slice(9)]]];
     }],
-    [/^(bastide_\w+|site:[\w:]+|up)$/, () => evaluate("{__name__", t, scenario).filter(([labels]) => labels.__name__ === query)],
+    [/^(bastide_\w+|site:[\w:]+|up)(\{database="main"\})?$/, () => evaluate("{__name__", t, scenario).filter(([labels]) => labels.__name__ === query.split("{")[0])],
     [/^bastide_edge_certificate\S* - time/, () => [[{ name: stranger(scenario, "localhost") }, (bad ? 5 : 82) * 86400 - (t - Date.now() / 1000)], [{ name: "www.localhost" }, 82.5 * 86400]]],
     [/^max by \(database, member\)/, () => [0, 1, 2].map((i) => [member(i), bad && i === 2 ? 0 : 1])],
     [/probe_ssl/, () => [[{ instance: stranger(scenario, "front") }, t + (bad ? 5 : 82) * 86400]]],

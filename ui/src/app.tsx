@@ -30,11 +30,11 @@ function Page() {
         </div>
         <div class="halves">
           <Alerts />
-          <Growth />
-        </div>
-        <div class="halves">
-          <Probes />
-          <Certificates />
+          <div class="column">
+            <Growth />
+            <Probes />
+            <Certificates />
+          </div>
         </div>
         <Logs />
         <Waf />

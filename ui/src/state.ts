@@ -165,10 +165,15 @@ async function refreshRest(): Promise<void> {
   ]);
 }
 
+let grownMs = -Infinity;
+
 /** Its failure is said where the answer would be: it may take long where everything else answers. */
 async function refreshGrowth(): Promise<void> {
+  // A page that is looked at again does not ask again what takes the monitor long.
+  if (Date.now() - grownMs < (GROWTH_EVERY_S * 1000) / 2) return;
   try {
     growth.value = { answer: await api.growth(), problem: null };
+    grownMs = Date.now();
   } catch (error) {
     growth.value = { ...growth.value, problem: error instanceof Error ? error.message : String(error) };
     // Whether the monitor answers at all is told by the others.

@@ -97,8 +97,6 @@ export interface SilenceMatcher {
   isEqual?: boolean;
 }
 
-export type Amount = "cores" | "bytes" | "connections" | "requests" | "bandwidth";
-
 /** `monitor_forecast::Answer`. Days are `2027-01-11`. */
 export interface Growth {
   findings: Finding[];
@@ -109,7 +107,6 @@ export interface Growth {
 
 export interface Finding {
   resource: string;
-  unit: Amount;
   on: string | null;
   earliest: string | null;
   latest: string | null;

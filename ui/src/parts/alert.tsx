@@ -10,7 +10,7 @@ import { align, times } from "../series.ts";
 import { nowMs, type Drawn } from "../state.ts";
 import { silenceAdd, visible } from "../shell.ts";
 import type { Alert, Firing, LookBack, Rule, Series } from "../types.ts";
-import { Command, Empty } from "./basics.tsx";
+import { Command, Empty, words } from "./basics.tsx";
 import { ChartCard } from "./charts.tsx";
 
 /** The last six hours. */
@@ -18,6 +18,10 @@ const RANGE = RANGES[2];
 /** More would not be told apart. */
 const CURVES = 4;
 const FIRINGS = 5;
+/** Of a rule that flaps, no more are drawn: they would not be told apart. */
+const DRAWN = 500;
+/** These annotations of an alert stand above its detail. */
+const SHOWN = new Set(["summary", "description", "action"]);
 
 export function AlertDetail({ rule, alert }: { rule: Rule | undefined; alert?: Alert }) {
   const [past, setPast] = useState<LookBack | string | null>(null);
@@ -54,11 +58,13 @@ export function AlertDetail({ rule, alert }: { rule: Rule | undefined; alert?: A
             ))}
           </Pair>
         )}
-        {Object.entries(alert?.annotations ?? rule?.annotations ?? {}).map(([n, v]) => (
-          <Pair key={n} name={visible(n)}>
-            {visible(v)}
-          </Pair>
-        ))}
+        {Object.entries(alert?.annotations ?? rule?.annotations ?? {}).map(([n, v]) =>
+          alert && SHOWN.has(n) ? null : (
+            <Pair key={n} name={visible(n)}>
+              {words(v)}
+            </Pair>
+          ),
+        )}
         {rule && (
           <Pair name="defined in">
             group {visible(rule.group)}
@@ -72,11 +78,19 @@ export function AlertDetail({ rule, alert }: { rule: Rule | undefined; alert?: A
         )}
       </dl>
       {rule === undefined && <Empty>Its rule is not among those that are evaluated now.</Empty>}
-      <div aria-live="polite">
-        {rule !== undefined && past === null && <Empty>Looking back over 30 days…</Empty>}
-        {typeof past === "string" && <p class="notice">What it would have fired cannot be told: {visible(past)}</p>}
-        {known && <Past past={known} />}
-      </div>
+      {rule !== undefined && (
+        <p role="status" class={typeof past === "string" ? "notice" : ""}>
+          {past === null
+            ? "Looking back over 30 days…"
+            : typeof past === "string"
+              ? `What it would have fired cannot be told: ${visible(past)}`
+              : told(past)}
+        </p>
+      )}
+      {known && known.firing.length > 0 && <Past past={known} />}
+      {known && known.warnings.length + known.infos.length > 0 && (
+        <p class="quiet small">{visible([...known.warnings, ...known.infos].join("; "))}</p>
+      )}
       {silence !== null && (
         <>
           <p class="quiet small">To silence it, at a terminal:</p>
@@ -180,63 +194,61 @@ function plotted(
   return [chart, { at: grid_, curves }];
 }
 
-/** What it would have fired: in a sentence, as a strip of time, and one by one. */
+function until(f: Firing, end: number): number {
+  return f.resolvedAt === null ? end : Date.parse(f.resolvedAt);
+}
+
+/** What it would have fired, in a sentence. */
+function told({ firing, end }: LookBack): string {
+  const n = firing.length;
+  if (n === 0) return "In the last 30 days it would have fired at no time.";
+  const total = firing.reduce((sum, f) => sum + (until(f, Date.parse(end)) - Date.parse(f.firedAt)) / 1000, 0);
+  return `In the last 30 days it would have fired ${n === 1 ? "once" : `${count(n)} times`}, ${duration(total)} in all.`;
+}
+
+/** The same as a strip of time, and one by one. */
 function Past({ past }: { past: LookBack }) {
   const start = Date.parse(past.start);
   const end = Date.parse(past.end);
   const span = Math.max(1, end - start);
   const newest = [...past.firing].sort((a, b) => Date.parse(b.firedAt) - Date.parse(a.firedAt));
-  const until = (f: Firing) => (f.resolvedAt === null ? end : Date.parse(f.resolvedAt));
-  const total = newest.reduce((sum, f) => sum + (until(f) - Date.parse(f.firedAt)) / 1000, 0);
-  const n = newest.length;
-  const notes = [...past.warnings, ...past.infos];
   return (
-    <>
-      <p>
-        {n === 0
-          ? "In the last 30 days it would have fired at no time."
-          : `In the last 30 days it would have fired ${n === 1 ? "once" : `${count(n)} times`}, ${duration(total)} in all.`}
+    <div>
+      <svg class="strip" viewBox="0 0 1000 12" preserveAspectRatio="none" aria-hidden="true">
+        <rect width="1000" height="12" class="ground" />
+        {newest.slice(0, DRAWN).map((f, i) => {
+          const from = Date.parse(f.firedAt);
+          const x = Math.max(0, ((from - start) / span) * 1000);
+          return <rect key={i} x={Math.min(x, 997)} width={Math.max(3, ((until(f, end) - from) / span) * 1000)} height="12" class="fired" />;
+        })}
+      </svg>
+      <p class="ends quiet" aria-hidden="true">
+        <span>{date(start)}</span>
+        <span>now</span>
       </p>
-      {n > 0 && (
-        <>
-          <svg class="strip" viewBox="0 0 1000 12" preserveAspectRatio="none" aria-hidden="true">
-            <rect width="1000" height="12" class="ground" />
-            {newest.map((f, i) => {
-              const from = Date.parse(f.firedAt);
-              const x = Math.max(0, ((from - start) / span) * 1000);
-              return <rect key={i} x={Math.min(x, 997)} width={Math.max(3, ((until(f) - from) / span) * 1000)} height="12" class="fired" />;
-            })}
-          </svg>
-          <p class="ends quiet" aria-hidden="true">
-            <span>{date(start)}</span>
-            <span>now</span>
-          </p>
-          <ul class="plain-list firings">
-            {newest.slice(0, FIRINGS).map((f, i) => (
-              <li key={i}>
-                <time dateTime={f.firedAt}>
-                  {date(Date.parse(f.firedAt))} {clock(Date.parse(f.firedAt))}
-                </time>
-                <span>
-                  {duration(Math.max(1, Math.round((until(f) - Date.parse(f.firedAt)) / 1000)))}
-                  {f.resolvedAt === null && ", still"}
-                </span>
-                <span class="quiet grow">
-                  {visible(
-                    Object.entries(f.labels)
-                      .filter(([name]) => !["__name__", "alertname", "severity", "job"].includes(name))
-                      .map(([, v]) => v)
-                      .join(" "),
-                  )}
-                </span>
-                <span>{value(Number(f.value))}</span>
-              </li>
-            ))}
-          </ul>
-          {n > FIRINGS && <p class="quiet small">and {count(n - FIRINGS)} earlier</p>}
-        </>
-      )}
-      {notes.length > 0 && <p class="quiet small">{visible(notes.join("; "))}</p>}
-    </>
+      <ul class="plain-list firings">
+        {newest.slice(0, FIRINGS).map((f, i) => (
+          <li key={i}>
+            <time dateTime={f.firedAt}>
+              {date(Date.parse(f.firedAt))} {clock(Date.parse(f.firedAt))}
+            </time>
+            <span>
+              {duration(Math.max(1, Math.round((until(f, end) - Date.parse(f.firedAt)) / 1000)))}
+              {f.resolvedAt === null && ", still"}
+            </span>
+            <span>at {value(Number(f.value))}</span>
+            <span class="quiet of">
+              {visible(
+                Object.entries(f.labels)
+                  .filter(([name]) => !["__name__", "alertname", "severity", "job"].includes(name))
+                  .map(([, v]) => v)
+                  .join(" "),
+              )}
+            </span>
+          </li>
+        ))}
+      </ul>
+      {newest.length > FIRINGS && <p class="quiet small">and {count(newest.length - FIRINGS)} earlier</p>}
+    </div>
   );
 }

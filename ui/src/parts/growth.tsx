@@ -1,19 +1,11 @@
 // What runs out first, when, and on which evidence.
 
 import { evidence } from "../evidence.ts";
-import { bytes, count, date, percent, rate, value } from "../format.ts";
+import { date, percent } from "../format.ts";
 import { growth } from "../state.ts";
 import { visible } from "../shell.ts";
-import type { Amount, Finding } from "../types.ts";
+import type { Finding } from "../types.ts";
 import { Empty, Panel, words } from "./basics.tsx";
-
-const WRITE: Record<Amount, (n: number) => string> = {
-  cores: (n) => `${value(n)} cores`,
-  bytes,
-  connections: (n) => `${count(Math.round(n))} connections`,
-  requests: (n) => `${rate(n)} requests/s`,
-  bandwidth: (n) => `${bytes(n)}/s`,
-};
 
 export function Growth() {
   const { answer, problem } = growth.value;
@@ -78,9 +70,10 @@ function isNow(text: string): boolean {
   return Date.parse(`${text}T00:00:00Z`) <= Date.now();
 }
 
+const sentence = (text: string) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+
 function Found({ finding }: { finding: Finding }) {
-  const { resource, unit, on, earliest, latest, used, ceiling, bearable, with_another_server: more } = finding;
-  const write = WRITE[unit] ?? value;
+  const { resource, on, earliest, latest, used, ceiling, bearable, with_another_server: more } = finding;
   const share = (n: number) => Math.min(100, Math.max(0, ceiling > 0 ? (n / ceiling) * 100 : 0));
   const near = used > bearable ? "over" : "";
   return (
@@ -94,11 +87,16 @@ function Found({ finding }: { finding: Finding }) {
         <rect width={share(used)} height="8" class="used" />
         <rect x={Math.min(99.4, share(bearable))} width="0.6" height="8" class="tick" />
       </svg>
-      <p class="quiet small">
-        {write(used)} of {write(ceiling)} in use, {write(bearable)} can be borne
-        {on !== null && `; with 80 % between ${earliest === null ? "now" : day(earliest)} and ${latest === null ? "never" : day(latest)}`}
-      </p>
-      <p class="quiet small">{words(evidence(finding))}.</p>
+      {on !== null && !isNow(on) && (
+        <p class="small">
+          {latest !== null
+            ? `With 80 % between ${earliest === null || isNow(earliest) ? "now" : day(earliest)} and ${day(latest)}.`
+            : earliest === null || isNow(earliest)
+              ? "With 80 %: at any time from now on, or never."
+              : `With 80 %: not before ${day(earliest)}, or never.`}
+        </p>
+      )}
+      <p class="quiet small">{words(sentence(evidence(finding)))}</p>
       {more !== null && (
         <p class="small">
           With another server: {/^\d/.test(more) ? `until ${day(more)}` : visible(more)}.
