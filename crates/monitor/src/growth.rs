@@ -8,7 +8,9 @@
 
 use crate::sink::Pending;
 use crate::state::State;
-use monitor_forecast::{Answer as Growth, Bands, HIGHEST, HOUR_MS, Hourly, Kind, LOWEST, Resource, Unit, answer};
+use monitor_forecast::{
+    Answer as Growth, Bands, HIGHEST, HOUR_MS, Hourly, Kind, LOWEST, Resource, Unit, answer,
+};
 use monitor_promql::{Answer, Error, Labels, METRIC_NAME, Options, Query, Source};
 use role::Shutdown;
 use std::sync::Arc;
@@ -103,7 +105,8 @@ pub(crate) async fn grow(state: &Arc<State>) -> Result<Growth, Error> {
                 resources.extend(find(store, watched, now_ms, options)?);
             }
             for capacity in &capacities {
-                let used = format!("sum(rate(bastide_edge_server_requests_total{{pool={:?}}}[5m]))", capacity.pool);
+                let used =
+                    format!("sum(rate(bastide_edge_server_requests_total{{pool={:?}}}[5m]))", capacity.pool);
                 let used = highest(store, &used, now_ms, options)?.pop().map(|(_, h)| h).unwrap_or_default();
                 resources.push(Resource {
                     name: format!("pool `{}`", capacity.pool),
@@ -193,10 +196,20 @@ pub(crate) async fn keep_band(state: Arc<State>, shutdown: Shutdown) {
         if now_ms.saturating_sub(made_ms) >= FRESH_MS || now_ms < made_ms {
             made_ms = now_ms;
             // What cannot be computed now is tried again in an hour; alerts fall back meanwhile.
-            bands = state.queries.run(PATIENCE, move |store, options| band(store, now_ms, options)).await.ok().flatten();
+            bands = state
+                .queries
+                .run(PATIENCE, move |store, options| band(store, now_ms, options))
+                .await
+                .ok()
+                .flatten();
         }
         let Some(band) = bands.as_ref().map(|bands| bands.at(now_ms)) else { continue };
-        let named = [("expected", band.expected), ("low", band.low), ("high", band.high), ("vanished", band.vanished)];
+        let named = [
+            ("expected", band.expected),
+            ("low", band.low),
+            ("high", band.high),
+            ("vanished", band.vanished),
+        ];
         let samples: Vec<Pending> = named
             .iter()
             .map(|(name, value)| Pending {
@@ -256,8 +269,12 @@ mod tests {
     #[test]
     fn a_disk_is_found_with_its_ceiling() {
         let series = |name: &str, value: &dyn Fn(i64) -> f64| {
-            let labels =
-                Labels::from_pairs([(METRIC_NAME, name), ("device", "/dev/vda1"), ("fstype", "ext4"), ("mountpoint", "/")]);
+            let labels = Labels::from_pairs([
+                (METRIC_NAME, name),
+                ("device", "/dev/vda1"),
+                ("fstype", "ext4"),
+                ("mountpoint", "/"),
+            ]);
             let points = (0..10 * 24 * 12).map(|n| Point { at_ms: n * 300_000, value: value(n) }).collect();
             SeriesData::of_points(labels, points)
         };
