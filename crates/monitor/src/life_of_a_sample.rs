@@ -93,7 +93,7 @@ pub async fn run(start: Start<site::Monitor>) -> Result<(), Fault> {
         state: state.clone(),
         serving: Mutex::new(sockets.asked()),
         opened: opened_sockets.clone(),
-        retention: (state.plan().site.retention, state.plan().site.retention_bytes),
+        opened_with: (state.plan().site.store.out_of_order, state.plan().site.store.max_series),
     });
     let path = run_dir.join(format!("{role}.sock"));
     role::admin::serve(&path, monitor.clone(), registry, shutdown.clone())
@@ -155,6 +155,11 @@ fn store_settings(plan: &Plan) -> monitor_store::Settings {
     monitor_store::Settings {
         retention: plan.site.retention,
         retention_bytes: plan.site.retention_bytes,
+        retention_5m: plan.site.store.retention_5m,
+        retention_1h: plan.site.store.retention_1h,
+        out_of_order: plan.site.store.out_of_order,
+        sync: plan.site.store.sync,
+        max_series: plan.site.store.max_series,
         ..Default::default()
     }
 }
@@ -265,13 +270,12 @@ struct Monitor {
     serving: Mutex<Vec<SocketAddr>>,
     /// Bound for a revision that was committed, not yet served.
     opened: Arc<Mutex<Vec<(SocketAddr, TcpListener)>>>,
-    /// What the store was opened with.
-    retention: (base::Millis, base::Bytes),
+    /// What the store keeps from its opening on: `out_of_order`, `max_series`.
+    opened_with: (base::Millis, usize),
 }
 
-/// Said where a revision changes what the store was opened with.
-const LATER: &str =
-    "a changed retention takes effect when the monitor starts next; hint: restart the monitor";
+/// Said where a revision changes what the store keeps from its opening on.
+const LATER: &str = "a changed `out_of_order` or `max_series` takes effect when the monitor starts next; hint: restart the monitor";
 
 /// A revision that can be swapped in.
 struct Prepared {
@@ -295,10 +299,13 @@ impl Role for Monitor {
 
     fn commit(&self, prepared: Prepared) {
         lock(&self.opened).extend(prepared.sockets);
-        let retention = |plan: &Plan| (plan.site.retention, plan.site.retention_bytes);
+        let settings = store_settings(&prepared.plan);
+        let store = self.state.sink.store();
+        store.set_retention(settings.retention());
+        store.set_sync(settings.sync);
         let mut trouble = lock(&self.state.trouble);
         trouble.retain(|text| text != LATER);
-        if retention(&prepared.plan) != self.retention {
+        if (settings.out_of_order, settings.max_series) != self.opened_with {
             trouble.push(LATER.to_owned());
         }
         drop(trouble);
