@@ -229,7 +229,7 @@ function lookBack(name, scenario) {
   const fired = (ago, held, value) => ({ labels: { pool: "app", server: stranger(scenario, "app/2") }, activeAt: time(ago + duration), firedAt: time(ago), resolvedAt: held === null ? null : time(ago - held), value });
   const firing = EVENTFUL.has(scenario)
     ? [fired(142, null, "0e+00"), fired(86_400 * 2.2, 940, "0e+00"), fired(86_400 * 9.7, 180, "5.2e+00"), ...[11, 11.2, 17, 23, 28].map((d) => fired(86_400 * d, 3600, "1e+00"))]
-    : name === "latency" ? [fired(86_400 * 6.1, 420, "1.31e+00")] : [];
+    : name === "latency" && scenario !== "empty" ? [fired(86_400 * 6.1, 420, "1.31e+00")] : [];
   return {
     name, group: "bastide", file: "", query, duration, keepFiringFor: 0, start: time(30 * 86_400), end: time(0), step: 300, firing,
     threshold: compared && { series: compared[1], operator: compared[2], value: Number(compared[3]) },

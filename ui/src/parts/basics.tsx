@@ -63,11 +63,11 @@ export function Disclosure({ summary, children }: { summary: ComponentChildren; 
   );
 }
 
-/** What is code stands in back-ticks. */
+/** What is code stands in back-ticks; one without its fellow is only itself. */
 export function words(text: string): ComponentChildren {
-  return visible(text)
-    .split("`")
-    .map((part, i) => (i % 2 === 1 ? <code key={i}>{part}</code> : part));
+  const parts = visible(text).split("`");
+  const alone = parts.length % 2 === 0 ? parts.length - 1 : -1;
+  return parts.map((part, i) => (i === alone ? `\`${part}` : i % 2 === 1 ? <code key={i}>{part}</code> : part));
 }
 
 /** Something for the terminal, to be copied. */
