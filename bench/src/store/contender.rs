@@ -145,10 +145,13 @@ impl<'a> Contender<'a> {
     /// Waits until it stops working on what it was given.
     pub(crate) fn settle(&self) -> Result<(), String> {
         let mut before = self.cost()?.0;
+        let mut idle = 0;
+        // Upkeep comes every few seconds: one quiet moment is not the end of it.
         for _ in 0..60 {
             std::thread::sleep(Duration::from_secs(2));
             let now = self.cost()?.0;
-            if now - before < 0.06 {
+            idle = if now - before < 0.06 { idle + 1 } else { 0 };
+            if idle == 4 {
                 break;
             }
             before = now;
