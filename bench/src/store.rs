@@ -249,7 +249,9 @@ impl Bench<'_> {
         let bytes = (contender.rss()? - empty) * 1_048_576.0 / count as f64;
         contender.kill()?;
         let took = contender.start()?;
-        let found = count_of(&mut contender.client(), "count({job=\"bench\"})", now_ms() / 1_000)?;
+        let found = count_of(&mut contender.client(), "count(up{job=\"bench\"})", now_ms() / 1_000)?;
+        // One of each target's hundred series.
+        let found = found * data::PER_TARGET as f64;
         drop(contender);
         self.measured.put("million", "rss_bytes_per_series", kind, bytes);
         self.measured.put("million", "restart_s", kind, took.as_secs_f64());
