@@ -129,10 +129,14 @@ impl Queries {
     }
 }
 
+/// Series that one expression may have: what the store has by default. Aggregations
+/// fold them as they stream by; what is held is bounded by samples.
+const MAX_SERIES: usize = 1_000_000;
+
 /// What every evaluation may take.
 pub(crate) fn options(stop: &(dyn Fn() -> Option<Stop> + Sync)) -> Options<'_> {
     let Settings { lookback_ms, max_samples, .. } = Settings::default();
-    Options { lookback_ms, max_samples, stop, ..Options::default() }
+    Options { lookback_ms, max_samples, max_series: MAX_SERIES, stop, ..Options::default() }
 }
 
 /// Says so when it is dropped.
