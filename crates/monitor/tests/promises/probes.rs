@@ -27,13 +27,17 @@ fn an_outage_is_a_series_and_shown_and_over_when_it_is_over() {
     until("it is well", || monitor.value(success).filter(|v| *v == 1.0));
     assert_eq!(monitor.value("probe_http_status_code{instance=\"<shop>\"}"), Some(200.0));
     assert_eq!(monitor.value("count(probe_http_duration_seconds{instance=\"<shop>\"})"), Some(5.0));
-    until("the other, too", || monitor.value("probe_success{instance=\"secret-name\"}").filter(|v| *v == 1.0));
+    until("the other, too", || {
+        monitor.value("probe_success{instance=\"secret-name\"}").filter(|v| *v == 1.0)
+    });
     let status = || String::from_utf8(monitor.get("/status").2).unwrap();
     assert!(status().contains("All services are well."), "{}", status());
 
     fake.say(500, "Add to cart");
     until("it is not", || monitor.value(success).filter(|v| *v == 0.0));
-    until("and shown so", || status().contains("<strong>&lt;shop&gt;</strong> is not well since").then_some(()));
+    until("and shown so", || {
+        status().contains("<strong>&lt;shop&gt;</strong> is not well since").then_some(())
+    });
     let html = status();
     assert!(!html.contains("secret-name") && !html.contains(&fake.address.to_string()), "{html}");
     let json = monitor.json("/status.json");

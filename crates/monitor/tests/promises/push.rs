@@ -96,6 +96,7 @@ fn remote_write_is_taken_as_the_specification_says() {
     let v1 = kind(Version::V1);
     let huge = vec![0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0, 0];
     let broken = snappy_encode(b"\x0a\x7f");
+    #[allow(clippy::type_complexity)] // path, headers, body, status, a part of the answer
     let cases: &[(&str, &[(&str, &str)], &[u8], u16, &str)] = &[
         ("another type", &[("content-type", "application/json"), snappy], &good, 415, "is not remote write"),
         ("another encoding", &[v1, ("content-encoding", "gzip")], &good, 415, "snappy"),
@@ -110,7 +111,8 @@ fn remote_write_is_taken_as_the_specification_says() {
         assert!(status == *expected && said.contains(words), "{what}: {status} {said}");
     }
     // What is too large is refused before it is read.
-    let (status, _, _) = post(&monitor, WRITE, &[v1, snappy, ("expect", "nothing")], &vec![0; (32 << 20) + 1]);
+    let (status, _, _) =
+        post(&monitor, WRITE, &[v1, snappy, ("expect", "nothing")], &vec![0; (32 << 20) + 1]);
     assert_eq!(status, 413);
     let (status, head, _) = monitor.get(WRITE);
     assert_eq!((status, header(&head, "allow")), (405, Some("post")));
@@ -158,7 +160,10 @@ fn otlp_is_taken_in_json_and_packed() {
     };
     let kind = ("content-type", "application/json");
     let (status, head, said) = post(&monitor, OTLP, &[kind], json("up.time", "").as_bytes());
-    assert_eq!((status, said.as_slice(), header(&head, "content-type")), (200, &b"{}"[..], Some("application/json")));
+    assert_eq!(
+        (status, said.as_slice(), header(&head, "content-type")),
+        (200, &b"{}"[..], Some("application/json"))
+    );
     assert_eq!(monitor.value("up_time_seconds{job=\"shop\"}"), Some(1.5));
     assert_eq!(monitor.value("target_info{job=\"shop\", host_name=\"h\"}"), Some(1.0));
 
@@ -263,9 +268,12 @@ fn prometheus_writes_to_us() {
         monitor.address
     );
     let Some(program) = prometheus(home.dir.path(), address, &config) else { return monitor.stop() };
-    let series = until("its samples are here", || monitor.value("count({job=\"self\"})").filter(|n| *n > 200.0));
+    let series =
+        until("its samples are here", || monitor.value("count({job=\"self\"})").filter(|n| *n > 200.0));
     assert_eq!(monitor.value("prometheus_build_info{job=\"self\"}"), Some(1.0));
-    until("more than one sample", || monitor.value("count_over_time(up{job=\"self\"}[1m])").filter(|n| *n >= 3.0));
+    until("more than one sample", || {
+        monitor.value("count_over_time(up{job=\"self\"}[1m])").filter(|n| *n >= 3.0)
+    });
     // It knows of no sample that we refused.
     let failed = asked(address, "prometheus_remote_storage_samples_failed_total");
     assert_eq!(failed, Some(0.0), "of {series} series");
@@ -305,7 +313,8 @@ fn a_far_end_misses_nothing(path: &str, begin: impl Fn(&Path, SocketAddr) -> Opt
 
     // Away, while we go on, and end, and begin anew.
     program.end();
-    let here = |monitor: &Running, range: &str| monitor.value(&format!("count_over_time(work_total[{range}])"));
+    let here =
+        |monitor: &Running, range: &str| monitor.value(&format!("count_over_time(work_total[{range}])"));
     let before = here(&monitor, "5m").unwrap();
     until("samples wait", || here(&monitor, "5m").filter(|now| *now > before + 5.0));
     let metrics = || String::from_utf8(monitor.admin("GET", "/metrics", "").1).unwrap();
@@ -324,7 +333,8 @@ fn a_far_end_misses_nothing(path: &str, begin: impl Fn(&Path, SocketAddr) -> Opt
     // Nothing is missing, and nothing is there twice, up to this moment.
     let at = now_ms() as f64 / 1e3;
     let count = |series: &str| format!("count_over_time({series}[5m] @ {at})");
-    let ours = until("we have it ourselves", || monitor.value(&count("work_total")).filter(|n| *n > before + 7.0));
+    let ours =
+        until("we have it ourselves", || monitor.value(&count("work_total")).filter(|n| *n > before + 7.0));
     let mut theirs = None;
     let same = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         until("it has the same", || {
