@@ -280,7 +280,7 @@ mod tests {
         };
         let mut source = vec![
             series("node_filesystem_size_bytes", &|_| 1e12),
-            series("node_filesystem_avail_bytes", &|n| 6e11 - n as f64 * 1e6),
+            series("node_filesystem_avail_bytes", &|n| 6e11 - n as f64 * 1e8),
         ];
         source.sort_by(|a, b| a.labels.cmp(&b.labels));
         let now_ms = 10 * 24 * HOUR_MS - 1;

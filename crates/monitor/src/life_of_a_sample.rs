@@ -58,6 +58,7 @@ pub async fn run(start: Start<site::Monitor>) -> Result<(), Fault> {
         .map_err(|error| Fault::new(format!("cannot make `{}`: {error}", dir.display())))?;
     let (store, opened) = open_store(dir.join("store"), &plan).await?;
     let store = Arc::new(store);
+    let (uptime, unreadable) = crate::probe::remembered(&dir);
     let forward = Arc::new(Forward::new(store.clone(), dir.join("remote-write"), registry.clone()));
     let max_series = plan.site.store.max_series;
     let state = Arc::new(State {
@@ -77,8 +78,8 @@ pub async fn run(start: Start<site::Monitor>) -> Result<(), Fault> {
         log_trouble: Mutex::default(),
         archives: Mutex::default(),
         probes: Mutex::default(),
-        uptime: Mutex::default(),
-        trouble: Mutex::default(),
+        uptime: Mutex::new(uptime),
+        trouble: Mutex::new(unreadable.into_iter().collect()),
     });
 
     // Then the ears: page and API, and the admin socket.

@@ -7,11 +7,14 @@ use crate::state::{State, lock};
 use monitor_model::{Labels, METRIC_NAME, STALE};
 use role::Shutdown;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+/// The book of uptime, in the monitor's folder.
+const BOOK: &str = "uptime.json";
 
 /// Between two times that the book of uptime is saved.
 const SAVE: Duration = Duration::from_secs(30);
@@ -30,13 +33,18 @@ pub(crate) struct Fares {
     pub(crate) took_s: f64,
 }
 
+/// What was before, whatever can be read of it, and why where nothing can. It is
+/// read before the page is shown: an outage goes on over a restart.
+pub(crate) fn remembered(dir: &Path) -> (Uptime, Option<String>) {
+    match Uptime::load(&dir.join(BOOK)) {
+        Ok(book) => (book, None),
+        Err(why) => (Uptime::default(), Some(why)),
+    }
+}
+
 /// Runs the probes of the revision, and those of the next one, until the monitor ends.
 pub(crate) async fn keep(state: Arc<State>, dir: PathBuf, shutdown: Shutdown) {
-    let file = dir.join("uptime.json");
-    match Uptime::load(&file) {
-        Ok(book) => *lock(&state.uptime) = book,
-        Err(why) => lock(&state.trouble).push(why),
-    }
+    let file = dir.join(BOOK);
     let gate = Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
     let mut running: BTreeMap<String, Running> = BTreeMap::new();
     let mut plans = state.plan.subscribe();

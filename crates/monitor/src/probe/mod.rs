@@ -26,7 +26,7 @@ mod tcp;
 mod tests;
 pub(crate) mod uptime;
 
-pub(crate) use keep::{Fares, keep};
+pub(crate) use keep::{Fares, keep, remembered};
 pub(crate) use settings::{Dns, Http, Kind, Settings, Step, Tcp, settings};
 
 use std::time::{Duration, Instant};
