@@ -120,6 +120,9 @@ impl Measured {
     }
 }
 
+/// A series' labels as protobuf, and its samples: times and values.
+type Row = (Vec<u8>, Vec<(i64, f64)>);
+
 /// One contender's turn.
 struct Bench<'a> {
     kind: Kind,
@@ -207,7 +210,7 @@ impl Bench<'_> {
         let mut client = contender.client();
         // A hundred samples of a series in a request.
         let per_request = 100;
-        let mut rows: Vec<(Vec<u8>, Vec<(i64, f64)>)> = Vec::new();
+        let mut rows: Vec<Row> = Vec::new();
         for tick in 0..ticks {
             let mut at = 0;
             data.tick(|labels, at_ms, value| {

@@ -59,6 +59,8 @@ fn help_lists_what_there_is_and_nothing_else() {
         "logs",
         "query",
         "alerts",
+        "grow",
+        "silence",
         "explain",
         "doctor",
         "ban",

@@ -129,10 +129,13 @@ static FAMILIES: &[Family] = &[
     ("up", &[], Kind::Constant),
 ];
 
+/// Names and values.
+type LabelPairs<'a> = Vec<(&'a str, &'a str)>;
+
 impl Data {
     /// `count` series whose first samples lie at `start_ms` or a few seconds after it.
     pub(crate) fn new(count: usize, start_ms: i64) -> Self {
-        let mut one: Vec<(String, Vec<(&str, &str)>, Kind)> = Vec::new();
+        let mut one: Vec<(String, LabelPairs<'_>, Kind)> = Vec::new();
         for (name, labels, kind) in FAMILIES {
             let mut sets: Vec<Vec<(&str, &str)>> = vec![vec![]];
             for (label, values) in *labels {
