@@ -114,7 +114,7 @@ pub(crate) enum Command {
 /// The commands as `--help` lists them.
 pub(crate) const GROUPS: &[(&str, &[&str])] = &[
     ("The site", &["init", "check", "plan", "up", "reload", "down"]),
-    ("How it fares", &["status", "top", "logs", "query", "alerts", "silence", "explain", "doctor"]),
+    ("How it fares", &["status", "top", "logs", "query", "alerts", "grow", "silence", "explain", "doctor"]),
     ("Its parts", &["ban", "unban", "bans", "firewall", "waf", "database", "cert"]),
     ("Tools", &["schema", "completions", "run"]),
 ];
