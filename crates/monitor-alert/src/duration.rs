@@ -69,6 +69,20 @@ pub fn format(ms: u64) -> String {
     out
 }
 
+/// Durations in YAML files.
+pub(crate) trait ReadDuration {
+    /// A duration in milliseconds; 0 where it is none, which is noted.
+    fn duration(&mut self, node: &yaml_tree::Node, what: &str) -> u64;
+}
+
+impl ReadDuration for yaml_tree::Reader {
+    fn duration(&mut self, node: &yaml_tree::Node, what: &str) -> u64 {
+        let read =
+            |text: &str| parse(text).map_err(|why| format!("{why}; hint: write it as `5m` or `1h30m`"));
+        self.parsed(node, what, read).unwrap_or(0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

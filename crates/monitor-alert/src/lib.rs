@@ -33,11 +33,10 @@ pub mod rule_file;
 pub mod rules;
 pub mod settings;
 pub mod template;
-mod yaml;
 
 pub use ready_made::{Facts, Thresholds, ready_made};
 pub use rules::{ActiveAlert, Change, Rules, State};
-pub use yaml::Mistake;
+pub use yaml_tree::Mistake;
 
 /// One element of the vector that an expression gave.
 #[derive(Clone, Debug)]

@@ -4,12 +4,13 @@
 //! Source: Prometheus' documentation, "Recording rules", "Alerting rules"; the
 //! checks are those of its package `rulefmt`.
 
+use crate::duration::ReadDuration as _;
 use crate::group;
 use crate::settings::{Group, Rule, RuleKind};
 use crate::template::Template;
-use crate::yaml::{self, Mistake, Node, Place, Reader};
 use base::Millis;
 use std::collections::BTreeSet;
+use yaml_tree::{Mistake, Node, Place, Reader};
 
 /// Groups of one file.
 const MAX_GROUPS: usize = 10_000;
@@ -26,7 +27,7 @@ pub struct RuleFile {
 /// Reads the rule file `text`, named `file` in messages and keys. All mistakes
 /// are given at once.
 pub fn read(text: &str, file: &str) -> Result<RuleFile, Vec<Mistake>> {
-    let documents = yaml::parse(text, file).map_err(|mistake| vec![mistake])?;
+    let documents = yaml_tree::parse(text, file).map_err(|mistake| vec![mistake])?;
     let mut reader = Reader::new(file);
     let mut groups = Vec::new();
     if let Some(second) = documents.get(1) {

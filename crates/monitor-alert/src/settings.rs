@@ -1,8 +1,8 @@
 //! Rules and receivers as `control` lowers them from the file.
 
-pub use crate::yaml::Place;
 use base::{Millis, Secret};
 use serde::{Deserialize, Serialize};
+pub use yaml_tree::Place;
 
 /// Everything that is evaluated and where it is told.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -1,8 +1,8 @@
 //! Groups of targets, as static configuration, files and HTTP give them.
 
-use crate::yaml::{self, Reader};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use yaml_tree::Reader;
 
 /// Addresses that belong together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub fn read_json(text: &[u8], source: &str, more: (&str, &str)) -> Result<Vec<Gr
 
 /// Reads YAML of `file_sd_configs`.
 pub fn read_yaml(text: &str, source: &str, more: (&str, &str)) -> Result<Vec<Group>, String> {
-    let documents = yaml::parse(text, source).map_err(|mistake| mistake.to_string())?;
+    let documents = yaml_tree::parse(text, source).map_err(|mistake| mistake.to_string())?;
     let mut reader = Reader::new(source);
     let mut groups = Vec::new();
     if let Some(list) = documents.first() {
@@ -72,7 +72,7 @@ pub fn read_yaml(text: &str, source: &str, more: (&str, &str)) -> Result<Vec<Gro
 type Parts = (Vec<String>, Vec<(String, String)>);
 
 /// `targets` and `labels`; `static_configs` have the same form.
-pub(crate) fn written_group(reader: &mut Reader, node: &yaml::Node) -> Parts {
+pub(crate) fn written_group(reader: &mut Reader, node: &yaml_tree::Node) -> Parts {
     let (mut targets, mut labels) = (Vec::new(), Vec::new());
     for (key, place, value) in reader.map(node, "a group") {
         match key.as_str() {

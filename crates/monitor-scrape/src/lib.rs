@@ -33,7 +33,6 @@ pub mod schedule;
 mod settings;
 pub mod target;
 mod units;
-mod yaml;
 
 pub use cache::{Appender, Failure, Known, Outcome, Report, Rules, Scrape};
 pub use discovered::Change;
@@ -44,4 +43,4 @@ pub use settings::{
 };
 pub use target::{Found, Target};
 pub use units::{format_duration, parse_duration, parse_size};
-pub use yaml::Mistake;
+pub use yaml_tree::Mistake;

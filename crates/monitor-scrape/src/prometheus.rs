@@ -8,8 +8,8 @@ mod relabelling;
 
 use crate::settings::Pool;
 use crate::units::parse_duration;
-use crate::yaml::{self, Mistake, Node, Place, Reader};
 use std::path::{Path, PathBuf};
+use yaml_tree::{Mistake, Node, Place, Reader};
 
 /// What a file says that concerns scraping.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -54,7 +54,7 @@ const SECTIONS: [&str; 11] = [
 /// Reads a file. `folder` is where its relative paths begin; `global` are the
 /// defaults of the file that named this one. Every mistake at once.
 pub fn read(text: &str, file: &str, folder: &Path, global: Option<&Global>) -> Result<Config, Vec<Mistake>> {
-    let documents = yaml::parse(text, file).map_err(|mistake| vec![mistake])?;
+    let documents = yaml_tree::parse(text, file).map_err(|mistake| vec![mistake])?;
     let mut reader = Reader::new(file);
     let mut config = Config { global: global.cloned().unwrap_or_default(), ..Config::default() };
     if let [_, second, ..] = &documents[..] {
@@ -102,10 +102,10 @@ const OTHER_GLOBALS: [&str; 3] = ["evaluation_interval", "rule_query_offset", "q
 
 fn says_something(node: &Node) -> bool {
     match &node.value {
-        yaml::Value::Null => false,
-        yaml::Value::Text(_) => true,
-        yaml::Value::List(items) => !items.is_empty(),
-        yaml::Value::Map(entries) => !entries.is_empty(),
+        yaml_tree::Value::Null => false,
+        yaml_tree::Value::Text(_) => true,
+        yaml_tree::Value::List(items) => !items.is_empty(),
+        yaml_tree::Value::Map(entries) => !entries.is_empty(),
     }
 }
 

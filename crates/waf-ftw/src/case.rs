@@ -1,8 +1,9 @@
 //! From a file to cases.
 
 use crate::backend::Reflection;
-use crate::yaml::{self, Node};
+use crate::node::{self, Read as _};
 use std::fmt;
+use yaml_tree::Node;
 
 /// One case: the stages are sent one after the other.
 #[derive(Clone, Debug, PartialEq)]
@@ -122,10 +123,10 @@ impl std::error::Error for ReadError {}
 /// Reads a file's cases. `name` is the file's name without its path: where the
 /// text gives no `rule_id`, its first number is the rule.
 pub fn read(name: &str, text: &str) -> Result<Vec<Case>, ReadError> {
-    let root = yaml::parse(text)?;
+    let root = node::parse(text)?;
     let mut rule_id = None;
     let mut tests: &[Node] = &[];
-    for (key, node) in root.pairs()? {
+    for (key, _, node) in root.entries()? {
         match key.as_str() {
             "rule_id" => rule_id = Some(node.number()?),
             "tests" => tests = node.items(),
@@ -136,7 +137,7 @@ pub fn read(name: &str, text: &str) -> Result<Vec<Case>, ReadError> {
     }
     let rule_id = match rule_id.or_else(|| first_number(name)) {
         Some(rule_id) => rule_id,
-        None => return Err(ReadError::new(root.line, "no `rule_id`; hint: is this a file of tests?")),
+        None => return Err(root.wrong("no `rule_id`; hint: is this a file of tests?")),
     };
     tests.iter().enumerate().map(|(i, node)| case(node, rule_id, i as u64 + 1)).collect()
 }
@@ -149,12 +150,12 @@ fn first_number(text: &str) -> Option<u64> {
 }
 
 fn unknown(key: &str, node: &Node) -> ReadError {
-    ReadError::new(node.line, format!("unknown key `{key}`"))
+    node.wrong(format!("unknown key `{key}`"))
 }
 
 fn case(node: &Node, rule_id: u64, place: u64) -> Result<Case, ReadError> {
     let mut case = Case { rule_id, test_id: place, desc: String::new(), stages: Vec::new() };
-    for (key, node) in node.pairs()? {
+    for (key, _, node) in node.entries()? {
         match key.as_str() {
             "test_id" => case.test_id = node.number()?,
             "desc" => case.desc = node.text()?,
@@ -175,7 +176,7 @@ fn case(node: &Node, rule_id: u64, place: u64) -> Result<Case, ReadError> {
 
 fn stage(node: &Node) -> Result<Stage, ReadError> {
     let (mut input, mut output) = (None, None);
-    for (key, node) in node.pairs()? {
+    for (key, _, node) in node.entries()? {
         match key.as_str() {
             // The first format has one more level.
             "stage" => return stage(node),
@@ -185,8 +186,8 @@ fn stage(node: &Node) -> Result<Stage, ReadError> {
             _ => return Err(unknown(key, node)),
         }
     }
-    let input = input.ok_or_else(|| ReadError::new(node.line, "a stage without `input`"))?;
-    let output = output.ok_or_else(|| ReadError::new(node.line, "a stage without `output`"))?;
+    let input = input.ok_or_else(|| node.wrong("a stage without `input`"))?;
+    let output = output.ok_or_else(|| node.wrong("a stage without `output`"))?;
     Ok(Stage { input, output })
 }
 
@@ -209,7 +210,7 @@ fn read_input(node: &Node) -> Result<Input, ReadError> {
     };
     let (mut uri, mut autocomplete, mut stop_magic, mut encoded_data) = (None, None, None, None);
     let mut data = None;
-    for (key, node) in node.pairs()? {
+    for (key, _, node) in node.entries()? {
         if node.is_null() {
             continue;
         }
@@ -243,7 +244,7 @@ fn read_input(node: &Node) -> Result<Input, ReadError> {
         }
     }
     if data.is_some() && input.encoded_request.is_some() {
-        return Err(ReadError::new(node.line, "`data` beside `encoded_request`"));
+        return Err(node.wrong("`data` beside `encoded_request`"));
     }
     input.data = data.or(encoded_data).unwrap_or_default();
     input.autocomplete_headers = autocomplete.or(stop_magic.map(|stop| !stop)).unwrap_or(true);
@@ -256,28 +257,28 @@ fn read_input(node: &Node) -> Result<Input, ReadError> {
 /// A body as text with its template; the first format also knew a list of lines.
 fn read_data(node: &Node) -> Result<Vec<u8>, ReadError> {
     let text = match &node.value {
-        yaml::Value::List(_) => node.texts()?.join("\r\n"),
+        yaml_tree::Value::List(_) => node.texts()?.join("\r\n"),
         _ => node.text()?,
     };
-    crate::template::expand(&text).map_err(|what| ReadError::new(node.line, what))
+    crate::template::expand(&text).map_err(|what| node.wrong(what))
 }
 
 fn read_headers(node: &Node) -> Result<Vec<(String, String)>, ReadError> {
-    node.pairs()?.iter().map(|(name, value)| Ok((name.clone(), value.text()?))).collect()
+    node.entries()?.iter().map(|(name, _, value)| Ok((name.clone(), value.text()?))).collect()
 }
 
 fn read_ordered_headers(node: &Node) -> Result<Vec<(String, String)>, ReadError> {
     let mut headers = Vec::new();
     for item in node.items() {
         let (mut name, mut text) = (None, None);
-        for (key, node) in item.pairs()? {
+        for (key, _, node) in item.entries()? {
             match key.as_str() {
                 "name" => name = Some(node.text()?),
                 "value" => text = Some(node.text()?),
                 _ => return Err(unknown(key, node)),
             }
         }
-        let name = name.ok_or_else(|| ReadError::new(item.line, "a header without `name`"))?;
+        let name = name.ok_or_else(|| item.wrong("a header without `name`"))?;
         headers.push((name, text.unwrap_or_default()));
     }
     Ok(headers)
@@ -286,7 +287,7 @@ fn read_ordered_headers(node: &Node) -> Result<Vec<(String, String)>, ReadError>
 fn read_response(node: &Node) -> Result<Reflection, ReadError> {
     let mut reflection = Reflection::default();
     let mut encoded = None;
-    for (key, node) in node.pairs()? {
+    for (key, _, node) in node.entries()? {
         match key.as_str() {
             "status" => reflection.status = node.number()?,
             "headers" => reflection.headers = read_headers(node)?,
@@ -303,13 +304,13 @@ fn read_response(node: &Node) -> Result<Reflection, ReadError> {
 }
 
 fn base64(node: &Node) -> Result<Vec<u8>, ReadError> {
-    crate::request::base64(&node.text()?).ok_or_else(|| ReadError::new(node.line, "not base64"))
+    crate::request::base64(&node.text()?).ok_or_else(|| node.wrong("not base64"))
 }
 
 fn read_output(node: &Node) -> Result<Output, ReadError> {
     let mut output = Output::default();
     let (mut contains, mut no_contains) = (None, None);
-    for (key, node) in node.pairs()? {
+    for (key, _, node) in node.entries()? {
         match key.as_str() {
             "status" => output.status = node.numbers()?,
             "response_contains" => {
@@ -325,7 +326,7 @@ fn read_output(node: &Node) -> Result<Output, ReadError> {
         }
     }
     if output.isolated && output.log.expect_ids.len() != 1 {
-        return Err(ReadError::new(node.line, "`isolated` needs exactly one of `expect_ids`"));
+        return Err(node.wrong("`isolated` needs exactly one of `expect_ids`"));
     }
     // The first format's keys are regular expressions too.
     let log = &mut output.log;
@@ -340,7 +341,7 @@ fn read_output(node: &Node) -> Result<Output, ReadError> {
 
 fn read_log(node: &Node) -> Result<Logged, ReadError> {
     let mut log = Logged::default();
-    for (key, node) in node.pairs()? {
+    for (key, _, node) in node.entries()? {
         match key.as_str() {
             "expect_ids" => log.expect_ids = node.numbers()?,
             "no_expect_ids" => log.no_expect_ids = node.numbers()?,

@@ -20,9 +20,9 @@
 pub mod backend;
 mod case;
 mod judge;
+mod node;
 mod request;
 mod template;
-mod yaml;
 
 pub use case::{Case, Input, Logged, Output, ReadError, Stage, read};
 pub use judge::{Outcome, Why, judge};

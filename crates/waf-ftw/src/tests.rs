@@ -88,7 +88,7 @@ fn mistakes_have_a_line() {
         ("rule_id: 1\ntests:\n- stages:\n  - input: {}\n    output:\n      statsu: 200\n", 6, "statsu"),
         ("rule_id: 1\ntests:\n- stages:\n  - input: {}\n", 4, "output"),
         ("rule_id: x", 1, "number"),
-        ("rule_id: 1\nrule_id: 2", 2, "twice"),
+        ("rule_id: 1\nrule_id: 2", 2, "already defined"),
         ("rule_id: 1\ntests: &a [*a]", 2, "alias"),
         ("rule_id: 1\ntests: [\n", 3, "YAML"),
         ("rule_id: 1\ntests:\n- stages:\n  - input: {port: 99999}\n    output: {}\n", 4, "range"),

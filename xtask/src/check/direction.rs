@@ -41,6 +41,7 @@ static MAP: &[(&str, Floor)] = &[
     ("waf-injection", Floor::Pure),
     ("waf-lang", Floor::Pure),
     ("waf-text", Floor::Pure),
+    ("yaml-tree", Floor::Pure),
     ("sys", Floor::Sys),
     ("config", Floor::Part),
     ("edge-cert", Floor::Part),

@@ -1,10 +1,10 @@
 //! Time intervals of routes: when they mute, when they are active
 //! (Alertmanager's documentation, `<time_interval>`).
 
-use crate::yaml::{Node, Reader};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
+use yaml_tree::{Node, Reader};
 
 /// One interval; all that it names must hold. Ranges include both ends but for
 /// times, whose end is left out.
@@ -177,10 +177,9 @@ fn ranges<N: Copy + PartialOrd + Default>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::yaml;
 
     fn read(text: &str) -> Result<TimeInterval, String> {
-        let documents = yaml::parse(text, "f").map_err(|m| m.to_string())?;
+        let documents = yaml_tree::parse(text, "f").map_err(|m| m.to_string())?;
         let mut reader = Reader::new("f");
         let interval = TimeInterval::read(&mut reader, &documents[0]);
         match reader.mistakes.first() {

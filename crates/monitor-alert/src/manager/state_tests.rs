@@ -156,8 +156,8 @@ fn silences_and_inhibitions_keep_quiet_and_forget_nothing() {
 #[test]
 fn intervals_mute_and_limit() {
     let interval = |text: &str| {
-        let documents = crate::yaml::parse(text, "f").unwrap();
-        super::super::interval::TimeInterval::read(&mut crate::yaml::Reader::new("f"), &documents[0])
+        let documents = yaml_tree::parse(text, "f").unwrap();
+        super::super::interval::TimeInterval::read(&mut yaml_tree::Reader::new("f"), &documents[0])
     };
     // 1 January 1970 was a Thursday; the second hour of the day is quiet.
     for (mute, first) in [(true, 120), (false, 60)] {

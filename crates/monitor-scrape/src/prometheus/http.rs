@@ -1,9 +1,9 @@
 //! Keys of `http_config`, which pools and HTTP service discovery have within them.
 
 use crate::settings::{Authentication, Http, Pem, SecretSource, Tls, TlsVersion};
-use crate::yaml::{Node, Place, Reader};
 use base::Secret;
 use std::path::Path;
+use yaml_tree::{Node, Place, Reader};
 
 /// Takes a key; `false` where it is none of HTTP's.
 pub(super) fn key(

@@ -4,8 +4,8 @@ use super::{Global, http, relabelling};
 use crate::groups::{Group, written_group};
 use crate::settings::{Discovery, Pool, Protocol, WhichRecord};
 use crate::units::{parse_duration, parse_size};
-use crate::yaml::{Node, Reader};
 use std::path::Path;
+use yaml_tree::{Node, Reader};
 
 /// Keys that `global` has, too.
 pub(super) const SHARED: [&str; 15] = [

@@ -1,7 +1,7 @@
 //! `relabel_configs`.
 
 use crate::relabel::{Action, Relabel, Written};
-use crate::yaml::{Node, Reader};
+use yaml_tree::{Node, Reader};
 
 const KEYS: [&str; 7] =
     ["source_labels", "separator", "regex", "modulus", "target_label", "replacement", "action"];

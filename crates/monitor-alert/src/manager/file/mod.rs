@@ -6,6 +6,7 @@
 
 mod receivers;
 
+use crate::duration::ReadDuration as _;
 use crate::manager::config::{
     Config, GROUP_INTERVAL, GROUP_WAIT, GroupBy, Http, REPEAT_INTERVAL, RESOLVE_TIMEOUT, Route,
 };
@@ -13,9 +14,9 @@ use crate::manager::inhibit::InhibitRule;
 use crate::manager::interval::TimeInterval;
 use crate::manager::matcher::{self, MatcherText};
 use crate::template::Template;
-use crate::yaml::{self, Mistake, Node, Place, Reader};
 use base::{Millis, Secret};
 use std::collections::BTreeSet;
+use yaml_tree::{Mistake, Node, Place, Reader};
 
 /// Routes within routes.
 const MAX_DEPTH: usize = 20;
@@ -29,7 +30,7 @@ pub type Files<'a> = &'a dyn Fn(&str) -> Result<Vec<String>, String>;
 
 /// Reads the file `text`, named `file` in messages; all mistakes are given at once.
 pub fn read(text: &str, file: &str, files: Files<'_>) -> Result<Config, Vec<Mistake>> {
-    let documents = yaml::parse(text, file).map_err(|mistake| vec![mistake])?;
+    let documents = yaml_tree::parse(text, file).map_err(|mistake| vec![mistake])?;
     let mut this = File { reader: Reader::new(file), files, global: Global::default() };
     let mut config = Config { resolve_timeout: RESOLVE_TIMEOUT, ..Config::default() };
     let start = Place { line: 1, column: 1 };
@@ -181,7 +182,7 @@ impl File<'_> {
                 "smtp_auth_username" => self.global.user = self.reader.text(value, key),
                 "smtp_auth_password" => self.global.password = Some(Secret::new(self.reader.text(value, key))),
                 "smtp_auth_password_file" => self.global.password = self.secret_file(value),
-                "smtp_require_tls" => self.global.require_tls = self.reader.flag(value, key),
+                "smtp_require_tls" => self.global.require_tls = self.reader.flag(value, key).unwrap_or(false),
                 "slack_api_url" => self.global.slack = Some(Secret::new(self.reader.text(value, key))),
                 "slack_api_url_file" => self.global.slack = self.secret_file(value),
                 "pagerduty_url" => self.global.pagerduty = self.reader.text(value, key),
@@ -324,7 +325,7 @@ impl File<'_> {
                 "matchers" => route.matchers.extend(self.matchers(value, key)),
                 "match" => route.matchers.extend(self.match_map(value, key, false)),
                 "match_re" => route.matchers.extend(self.match_map(value, key, true)),
-                "continue" => route.goes_on = self.reader.flag(value, key),
+                "continue" => route.goes_on = self.reader.flag(value, key).unwrap_or(false),
                 "mute_time_intervals" => route.mute = self.reader.texts(value, key),
                 "active_time_intervals" => route.active = self.reader.texts(value, key),
                 "routes" => children = Some(value),

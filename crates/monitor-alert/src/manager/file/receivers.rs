@@ -1,13 +1,14 @@
 //! The receivers of `alertmanager.yml`.
 
 use super::File;
+use crate::duration::ReadDuration as _;
 use crate::manager::config::{
     Authorization, Email, Http, Integration, Kind, MailTls, REPEAT_INTERVAL, Receiver,
 };
 use crate::template::Template;
-use crate::yaml::{Node, Place};
 use base::{Millis, Secret};
 use std::collections::BTreeMap;
+use yaml_tree::{Node, Place};
 
 impl File<'_> {
     pub(super) fn receiver(&mut self, node: &Node, templates: &[String]) -> Receiver {
@@ -70,7 +71,7 @@ impl File<'_> {
     /// What all integrations have; tells whether the key was one of it.
     fn common(&mut self, key: &str, value: &Node, integration: &mut Integration) -> bool {
         match key {
-            "send_resolved" => integration.send_resolved = self.reader.flag(value, key),
+            "send_resolved" => integration.send_resolved = self.reader.flag(value, key).unwrap_or(false),
             "http_config" => integration.http = self.http(value),
             "timeout" => {
                 integration.timeout = match self.reader.duration(value, key) {
@@ -140,12 +141,12 @@ impl File<'_> {
                 "auth_username" => user = self.reader.text(value, key),
                 "auth_password" => password = Some(Secret::new(self.reader.text(value, key))),
                 "auth_password_file" => password = self.secret_file(value),
-                "require_tls" => require_tls = self.reader.flag(value, key),
+                "require_tls" => require_tls = self.reader.flag(value, key).unwrap_or(false),
                 "tls_config" => integration.http = self.tls(value, integration.http.clone()),
                 "headers" => email.headers = self.reader.pairs(value, key).into_iter().map(|(n, v, _)| (n, v)).collect(),
                 "html" => email.html = self.reader.text(value, key),
                 "text" => email.text = self.reader.text(value, key),
-                "send_resolved" => integration.send_resolved = self.reader.flag(value, key),
+                "send_resolved" => integration.send_resolved = self.reader.flag(value, key).unwrap_or(false),
                 _ => self.unknown(
                     *place,
                     key,
@@ -198,8 +199,8 @@ impl File<'_> {
             match key.as_str() {
                 "api_url" => url = Some(Secret::new(self.reader.text(value, key))),
                 "api_url_file" => url = self.secret_file(value),
-                "short_fields" => slack.short_fields = self.reader.flag(value, key),
-                "link_names" => slack.link_names = self.reader.flag(value, key),
+                "short_fields" => slack.short_fields = self.reader.flag(value, key).unwrap_or(false),
+                "link_names" => slack.link_names = self.reader.flag(value, key).unwrap_or(false),
                 "mrkdwn_in" => {
                     let texts = self.reader.texts(value, key);
                     slack.fields.insert(key.clone(), texts.join(","));
@@ -240,7 +241,7 @@ impl File<'_> {
             match key.as_str() {
                 "title" => field.0 = self.reader.text(value, key),
                 "value" => field.1 = self.reader.text(value, key),
-                "short" => field.2 = Some(self.reader.flag(value, key)),
+                "short" => field.2 = Some(self.reader.flag(value, key).unwrap_or(false)),
                 _ => self.unknown(*place, key, "a Slack field", "title, value, short"),
             }
         }
@@ -335,9 +336,9 @@ impl File<'_> {
                 }
                 "tls_config" => http = self.tls(value, http),
                 // HTTP/1.1 is spoken, which any receiver takes.
-                "enable_http2" => drop(self.reader.flag(value, key)),
+                "enable_http2" => drop(self.reader.flag(value, key).unwrap_or(false)),
                 "follow_redirects" => {
-                    if self.reader.flag(value, key) {
+                    if self.reader.flag(value, key).unwrap_or(false) {
                         self.reader.wrong(*place, "redirects are not followed: a message could go astray; hint: give the address it redirects to, and leave `follow_redirects` out");
                     }
                 }
@@ -355,7 +356,7 @@ impl File<'_> {
             match key.as_str() {
                 "ca" => http.ca = Some(self.reader.text(value, key)),
                 "ca_file" => http.ca = self.secret_file(value).map(|pem| pem.reveal().to_owned()),
-                "insecure_skip_verify" => http.insecure = self.reader.flag(value, key),
+                "insecure_skip_verify" => http.insecure = self.reader.flag(value, key).unwrap_or(false),
                 _ => self.reader.wrong(
                     *place,
                     format!(

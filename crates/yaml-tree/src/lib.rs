@@ -1,5 +1,12 @@
 //! A YAML document as a tree whose scalars stay text, each node with its place,
 //! and a reader that collects every mistake instead of stopping at the first.
+//!
+//! Text, because `007` and `1.10` mean different things to different keys; a tree
+//! of our own, because what misses its line cannot be mended. Depth, size and the
+//! number of nodes are bounded, aliases counted.
+//!
+//! Pure: no I/O. Source: YAML 1.2, and 1.1's merge key, which Prometheus' and
+//! Alertmanager's reader knows.
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use std::collections::BTreeMap;
@@ -10,7 +17,7 @@ const MAX_DEPTH: usize = 32;
 
 /// Nodes of one document, those that aliases repeat included: a small file of
 /// aliases to aliases must not fill the memory.
-const MAX_NODES: usize = 200_000;
+const MAX_NODES: usize = 1_000_000;
 
 /// Bytes of one file.
 const MAX_BYTES: usize = 8 << 20;
@@ -46,24 +53,28 @@ impl fmt::Display for Place {
 
 /// One node.
 #[derive(Clone, Debug)]
-pub(crate) struct Node {
-    pub(crate) place: Place,
-    pub(crate) value: Value,
+pub struct Node {
+    /// Where it begins.
+    pub place: Place,
+    /// What it is.
+    pub value: Value,
 }
 
+/// What a node is.
 #[derive(Clone, Debug)]
-pub(crate) enum Value {
+pub enum Value {
     /// Nothing, `~` or `null`.
     Null,
     /// Any other scalar, unescaped and unfolded.
     Text(String),
+    /// Nodes in order.
     List(Vec<Node>),
     /// Keys with their places, in order, each once.
     Map(Vec<(String, Place, Node)>),
 }
 
 /// Reads the documents in `text`; empty ones give a null node.
-pub(crate) fn parse(text: &str, file: &str) -> Result<Vec<Node>, Mistake> {
+pub fn parse(text: &str, file: &str) -> Result<Vec<Node>, Mistake> {
     let mistake = |place: Place, message: String| Mistake {
         file: file.to_owned(),
         line: place.line,
@@ -207,24 +218,37 @@ impl<'a> Builder<'a> {
 }
 
 /// Reads nodes into types and remembers what was wrong.
-pub(crate) struct Reader {
+#[derive(Debug)]
+pub struct Reader {
     file: String,
     /// What was found wrong, in the order of reading.
-    pub(crate) mistakes: Vec<Mistake>,
+    pub mistakes: Vec<Mistake>,
 }
 
 impl Reader {
-    pub(crate) fn new(file: &str) -> Self {
+    /// Of `file`, as it is named in mistakes.
+    pub fn new(file: &str) -> Self {
         Self { file: file.to_owned(), mistakes: Vec::new() }
     }
 
-    pub(crate) fn wrong(&mut self, place: Place, message: impl Into<String>) {
+    /// Notes a mistake.
+    pub fn wrong(&mut self, place: Place, message: impl Into<String>) {
         let (file, message) = (self.file.clone(), message.into());
         self.mistakes.push(Mistake { file, line: place.line, column: place.column, message });
     }
 
+    /// A key that is not among those that may stand there.
+    pub fn unknown(&mut self, place: Place, key: &str, known: &[&str]) {
+        let near = known.iter().map(|name| (distance(key, name), *name)).min();
+        let hint = match near {
+            Some((edits, name)) if edits <= 3 => format!("; hint: did you mean `{name}`?"),
+            _ => String::new(),
+        };
+        self.wrong(place, format!("`{key}` is no key that may stand here{hint}"));
+    }
+
     /// The entries of a map; nothing is an empty one.
-    pub(crate) fn map<'n>(&mut self, node: &'n Node, what: &str) -> &'n [(String, Place, Node)] {
+    pub fn map<'n>(&mut self, node: &'n Node, what: &str) -> &'n [(String, Place, Node)] {
         match &node.value {
             Value::Map(entries) => entries,
             Value::Null => &[],
@@ -236,7 +260,7 @@ impl Reader {
     }
 
     /// The items of a list; nothing is an empty one.
-    pub(crate) fn list<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Node] {
+    pub fn list<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Node] {
         match &node.value {
             Value::List(items) => items,
             Value::Null => &[],
@@ -248,7 +272,7 @@ impl Reader {
     }
 
     /// A scalar's text; nothing is empty.
-    pub(crate) fn text(&mut self, node: &Node, what: &str) -> String {
+    pub fn text(&mut self, node: &Node, what: &str) -> String {
         match &node.value {
             Value::Text(text) => text.clone(),
             Value::Null => String::new(),
@@ -260,43 +284,45 @@ impl Reader {
     }
 
     /// A list of texts.
-    pub(crate) fn texts(&mut self, node: &Node, what: &str) -> Vec<String> {
+    pub fn texts(&mut self, node: &Node, what: &str) -> Vec<String> {
         self.list(node, what).iter().map(|item| self.text(item, what)).collect()
     }
 
-    /// A duration in milliseconds.
-    pub(crate) fn duration(&mut self, node: &Node, what: &str) -> u64 {
+    /// Whatever `read` makes of a text; its error is told with the place.
+    pub fn parsed<T>(
+        &mut self,
+        node: &Node,
+        what: &str,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
         let text = self.text(node, what);
-        crate::duration::parse(&text).unwrap_or_else(|why| {
-            self.wrong(node.place, format!("`{what}`: {why}; hint: write it as `5m` or `1h30m`"));
-            0
-        })
-    }
-
-    /// A number.
-    pub(crate) fn number<N: std::str::FromStr>(&mut self, node: &Node, what: &str) -> Option<N> {
-        let text = self.text(node, what);
-        let number = text.trim().parse().ok();
-        if number.is_none() {
-            self.wrong(node.place, format!("`{what}`: `{text}` is not a whole number in range"));
-        }
-        number
-    }
-
-    /// `true` or `false`, as YAML 1.2 and yaml.v3 have them.
-    pub(crate) fn flag(&mut self, node: &Node, what: &str) -> bool {
-        match self.text(node, what).as_str() {
-            "true" | "True" | "TRUE" => true,
-            "false" | "False" | "FALSE" => false,
-            other => {
-                self.wrong(node.place, format!("`{what}`: `{other}` is neither `true` nor `false`"));
-                false
+        match read(&text) {
+            Ok(value) => Some(value),
+            Err(why) => {
+                self.wrong(node.place, format!("`{what}`: {why}"));
+                None
             }
         }
     }
 
+    /// A number.
+    pub fn number<N: std::str::FromStr>(&mut self, node: &Node, what: &str) -> Option<N> {
+        self.parsed(node, what, |text| {
+            text.trim().parse().map_err(|_| format!("`{text}` is not a number in range"))
+        })
+    }
+
+    /// `true` or `false`, as YAML 1.2 and yaml.v3 have them.
+    pub fn flag(&mut self, node: &Node, what: &str) -> Option<bool> {
+        self.parsed(node, what, |text| match text {
+            "true" | "True" | "TRUE" => Ok(true),
+            "false" | "False" | "FALSE" => Ok(false),
+            _ => Err(format!("`{text}` is neither `true` nor `false`")),
+        })
+    }
+
     /// Names and values, sorted by name, with the place of each.
-    pub(crate) fn pairs(&mut self, node: &Node, what: &str) -> Vec<(String, String, Place)> {
+    pub fn pairs(&mut self, node: &Node, what: &str) -> Vec<(String, String, Place)> {
         let mut pairs: Vec<(String, String, Place)> = self
             .map(node, &format!("`{what}`"))
             .iter()
@@ -305,6 +331,21 @@ impl Reader {
         pairs.sort_by(|a, b| a.0.cmp(&b.0));
         pairs
     }
+}
+
+/// Edits from one word to another (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().take(64).enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
 }
 
 #[cfg(test)]
@@ -340,14 +381,14 @@ mod tests {
 
     #[test]
     fn mistakes_have_places() {
-        let laughs = (0..20).fold("a0: &a0 [x]\n".to_owned(), |text, i| {
+        let laughs = (0..22).fold("a0: &a0 [x]\n".to_owned(), |text, i| {
             format!("{text}a{}: &a{} [*a{i}, *a{i}, *a{i}, *a{i}]\n", i + 1, i + 1)
         });
         let deep = "[".repeat(100) + &"]".repeat(100);
         let cases = [
             ("a: 1\na: 2\n", "f:2:1: mapping key \"a\" already defined"),
             ("a: [1\nb: 2", "f:2:"),
-            (laughs.as_str(), "more than 200000 values"),
+            (laughs.as_str(), "more than 1000000 values"),
             (deep.as_str(), "nested deeper"),
             ("a: &x [*x]\n", "not complete"),
         ];
@@ -355,5 +396,7 @@ mod tests {
             let error = parse(text, "f").unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
+        assert_eq!(distance("scrape_intervall", "scrape_interval"), 1);
+        assert_eq!(distance("", "abc"), 3);
     }
 }
