@@ -8,10 +8,12 @@
 //! Sources: RFC 5280 (certificates), RFC 6066 §3 (SNI), RFC 9525 (matching
 //! names), RFC 7468 (PEM).
 
+pub mod anyone;
 pub mod authority;
 pub mod load;
 pub mod resolver;
 
+pub use anyone::Anyone;
 pub use authority::{Authority, Issued};
 pub use load::{Info, Loaded, inspect, load};
 pub use resolver::Resolver;

@@ -98,33 +98,29 @@ pub(crate) struct Trust<'a> {
 /// Asks the usual verifier, and keeps what it was shown.
 #[derive(Debug)]
 struct Verifier {
-    /// None takes any certificate.
-    usual: Option<Arc<WebPkiServerVerifier>>,
-    provider: rustls::crypto::CryptoProvider,
+    usual: Arc<dyn ServerCertVerifier>,
     chain: Mutex<Vec<CertificateDer<'static>>>,
 }
 
 impl Verifier {
     fn new(trust: &Trust<'_>) -> Result<Self, String> {
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
-        let usual = match trust.anyone {
-            true => None,
-            false => {
-                let system = fetch::system_roots();
-                let mut roots = match (&system, trust.roots.is_empty()) {
-                    (Ok(roots), _) => (**roots).clone(),
-                    (Err(why), true) => return Err(why.clone()),
-                    (Err(_), false) => rustls::RootCertStore::empty(),
-                };
-                for root in trust.roots {
-                    roots.add(root.clone()).map_err(|error| format!("a root cannot be trusted: {error}"))?;
-                }
-                let verifier =
-                    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::new(provider.clone()));
-                Some(verifier.build().map_err(|error| error.to_string())?)
-            }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        if trust.anyone {
+            return Ok(Self { usual: Arc::new(edge_cert::Anyone::new(provider)), chain: Mutex::default() });
+        }
+        let system = fetch::system_roots();
+        let mut roots = match (&system, trust.roots.is_empty()) {
+            (Ok(roots), _) => (**roots).clone(),
+            (Err(why), true) => return Err(why.clone()),
+            (Err(_), false) => rustls::RootCertStore::empty(),
         };
-        Ok(Self { usual, provider, chain: Mutex::default() })
+        for root in trust.roots {
+            roots.add(root.clone()).map_err(|error| format!("a root cannot be trusted: {error}"))?;
+        }
+        let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+            .build()
+            .map_err(|error| error.to_string())?;
+        Ok(Self { usual, chain: Mutex::default() })
     }
 }
 
@@ -139,12 +135,7 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let shown = [end_entity].into_iter().chain(intermediates).map(|c| c.clone().into_owned());
         *self.chain.lock().unwrap_or_else(PoisonError::into_inner) = shown.collect();
-        match &self.usual {
-            Some(usual) => {
-                usual.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-            }
-            None => Ok(ServerCertVerified::assertion()),
-        }
+        self.usual.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }
 
     fn verify_tls12_signature(
@@ -153,8 +144,7 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, cert, signature, algorithms)
+        self.usual.verify_tls12_signature(message, cert, signature)
     }
 
     fn verify_tls13_signature(
@@ -163,11 +153,10 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, cert, signature, algorithms)
+        self.usual.verify_tls13_signature(message, cert, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.usual.supported_verify_schemes()
     }
 }
