@@ -139,10 +139,27 @@ pub const MAX_SERIES: u32 = 1_000_000;
 pub const SCRAPE_BODY: Bytes = Bytes(64 << 20);
 /// Of samples; node_exporter shows some 2,000.
 pub const SCRAPE_SAMPLES: u32 = 100_000;
+/// Of different series of one target within a day: a label that differs with each
+/// request would fill the memory, scrape by scrape.
+pub const SCRAPE_SERIES: u32 = 500_000;
 /// Of labels of a series.
 pub const SCRAPE_LABELS: u32 = 64;
 /// Of bytes of a label's value.
 pub const SCRAPE_LABEL_VALUE: u32 = 4_096;
+/// Queries at once: of 16 MB to 80 MB each at the worst.
+pub const QUERIES_AT_ONCE: u32 = 8;
+/// The longest query, waiting included.
+pub const QUERY_TIMEOUT: Millis = Millis(30_000);
+/// Samples of a query, 16 bytes each: 80 MB.
+pub const QUERY_SAMPLES: u32 = 5_000_000;
+/// How far back a value counts as current, as in Prometheus.
+pub const QUERY_LOOKBACK: Millis = Millis(300_000);
+/// A query that takes longer is told.
+pub const QUERY_SLOW: Millis = Millis(5_000);
+/// Between two readings of what costs more: programs, control groups, units.
+pub const AGENT_SLOW: Millis = Millis(30_000);
+/// Between two readings of a PostgreSQL.
+pub const AGENT_POSTGRES: Millis = Millis(30_000);
 /// Lines of access logs are kept for two weeks, as logrotate's usual setting has it.
 pub const LOG_RETENTION: Millis = Millis(14 * 86_400_000);
 /// The archive's greatest size.

@@ -4,6 +4,7 @@
 //! The series of a target are remembered by their text in the exposition: a warm
 //! scrape builds no labels and allocates nothing for a sample.
 
+mod churn;
 mod read;
 mod table;
 
@@ -11,6 +12,7 @@ use crate::Relabel;
 use crate::exposed;
 use crate::settings::{Limits, Pool};
 use crate::target::Target;
+use churn::Churn;
 use monitor_exposition::ParseError;
 use monitor_model::{Exemplar, Histogram, Labels, Metadata, STALE};
 use std::collections::BTreeMap;
@@ -173,6 +175,7 @@ const REPORT: [&str; 8] = [
 pub struct Scrape<S> {
     rules: Rules,
     table: Table<S>,
+    churn: Churn,
     report: [Option<(Labels, S)>; REPORT.len()],
     metadata: BTreeMap<Box<str>, Metadata>,
     metadata_version: u64,
@@ -184,6 +187,7 @@ impl<S: Copy + Eq + Hash + std::fmt::Debug> Scrape<S> {
         Self {
             rules,
             table: Table::new(seed),
+            churn: Churn::new(seed),
             report: [const { None }; REPORT.len()],
             metadata: BTreeMap::new(),
             metadata_version: 0,

@@ -102,6 +102,9 @@ pub struct Limits {
     pub body_bytes: u64,
     /// `sample_limit`: samples after relabelling.
     pub samples: u64,
+    /// Different series of a target within a day; those beyond are refused, and the
+    /// rest of the scrape is stored. Prometheus has no such limit.
+    pub series: usize,
     /// `label_limit`: labels of a series.
     pub labels: usize,
     /// `label_name_length_limit`: bytes of a label's name.
@@ -122,6 +125,7 @@ impl Default for Limits {
         Self {
             body_bytes: BODY_BYTES,
             samples: 0,
+            series: 0,
             labels: 0,
             label_name: 0,
             label_value: 0,

@@ -3,9 +3,10 @@
 //! groups, units, programs, PostgreSQL), read at intervals of their own and given
 //! as last read.
 
+use base::Millis;
 use futures_util::future::BoxFuture;
 use monitor_agent::postgres::{self, Readings};
-use monitor_agent::{Host, Process, Settings, Slow};
+use monitor_agent::{BadPattern, Host, Pattern, Process, Settings, Slow};
 use role::client::Admin;
 use role::{Fault, Role, Start};
 use serde_json::{Value, json};
@@ -22,21 +23,29 @@ const ASK_TIMEOUT: Duration = Duration::from_millis(500);
 /// Processes that are read, at most.
 const MAX_PROCESSES: usize = 1_000;
 
-/// Between two readings of what costs more, from the end of one to the beginning
-/// of the next.
-const SLOW_INTERVAL: Duration = Duration::from_secs(30);
-const POSTGRES_INTERVAL: Duration = Duration::from_secs(30);
-
 struct Agent {
     /// Replaced as a whole by another site, without waiting for a reading.
     host: Mutex<Arc<Mutex<Host>>>,
     /// Of the last reading of the host.
     failures: Mutex<Vec<String>>,
-    /// The slow collectors' last exposition.
-    slow: Arc<Mutex<SlowState>>,
+    /// The slow collectors' last exposition, and the task that makes it.
+    slow: Mutex<Repeated>,
     databases: Mutex<Vec<Database>>,
     processes: Mutex<Vec<Process>>,
     site: Mutex<site::Agent>,
+}
+
+/// The slow collectors; they end with this.
+struct Repeated {
+    state: Arc<Mutex<SlowState>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Repeated {
+    fn drop(&mut self) {
+        // A reading that has begun ends by itself, and nobody sees it.
+        self.task.abort();
+    }
 }
 
 #[derive(Default)]
@@ -48,6 +57,7 @@ struct SlowState {
 /// A PostgreSQL that is asked by a task of its own, which ends with this.
 struct Database {
     told: site::AgentPostgres,
+    every: Millis,
     state: Arc<Mutex<DatabaseState>>,
     task: JoinHandle<()>,
 }
@@ -74,27 +84,50 @@ pub async fn run(start: Start<site::Agent>) -> Result<(), Fault> {
     let agent = Arc::new(Agent {
         host: Mutex::new(Arc::new(Mutex::new(host))),
         failures: Mutex::default(),
-        slow: Arc::default(),
-        databases: Mutex::new(site.postgres.iter().map(watch).collect()),
+        slow: Mutex::new(repeat(slow, site.host.slow_interval)),
+        databases: Mutex::new(
+            site.postgres.iter().map(|told| watch(told, site.host.postgres_interval)).collect(),
+        ),
         processes: Mutex::default(),
         site: Mutex::new(site),
     });
     let path = start.run_dir.join(format!("{}.sock", start.role));
-    let repeated = tokio::spawn(repeat_slow(slow, agent.slow.clone()));
     role::admin::serve(&path, agent, start.registry.clone(), start.shutdown.clone())
         .map_err(|error| Fault::new(format!("cannot listen on `{}`: {error}", path.display())))?;
     start.shutdown.wait().await;
-    repeated.abort();
     Ok(())
 }
 
 /// How the host is read, as the site says.
 fn settings(site: &site::Agent) -> Settings {
-    Settings { textfiles: site.textfiles.iter().cloned().collect(), ..Settings::default() }
+    let mut settings =
+        Settings { textfiles: site.textfiles.iter().cloned().collect(), ..Settings::default() };
+    let host = &site.host;
+    settings.without.clone_from(&host.without);
+    let except = |pattern: &mut Pattern, told: &Option<String>| {
+        if let Some(told) = told {
+            pattern.exclude = Some(told.clone());
+        }
+    };
+    except(&mut settings.mount_points, &host.except_mounts);
+    except(&mut settings.filesystem_types, &host.except_filesystems);
+    except(&mut settings.disks, &host.except_disks);
+    for devices in [&mut settings.network_devices, &mut settings.network_classes, &mut settings.arp_devices] {
+        except(devices, &host.except_devices);
+    }
+    except(&mut settings.units, &host.except_units);
+    settings.units.include.clone_from(&host.only_units);
+    settings
+}
+
+/// Begins to read the slow collectors.
+fn repeat(slow: Slow, every: Millis) -> Repeated {
+    let state: Arc<Mutex<SlowState>> = Arc::default();
+    Repeated { task: tokio::spawn(repeat_slow(slow, every.duration(), state.clone())), state }
 }
 
 /// Reads the slow collectors for ever.
-async fn repeat_slow(mut slow: Slow, state: Arc<Mutex<SlowState>>) {
+async fn repeat_slow(mut slow: Slow, every: Duration, state: Arc<Mutex<SlowState>>) {
     let mut first = true;
     loop {
         let read = tokio::task::spawn_blocking(move || {
@@ -114,12 +147,12 @@ async fn repeat_slow(mut slow: Slow, state: Arc<Mutex<SlowState>>) {
             // back, the role is larger, and nothing else.
             let _ = sys::process::release_code();
         }
-        tokio::time::sleep(SLOW_INTERVAL).await;
+        tokio::time::sleep(every).await;
     }
 }
 
 /// Begins to ask a PostgreSQL, for as long as what it gives is kept.
-fn watch(told: &site::AgentPostgres) -> Database {
+fn watch(told: &site::AgentPostgres, every: Millis) -> Database {
     let server = postgres::Server {
         name: told.name.clone(),
         address: told.address.clone(),
@@ -128,12 +161,12 @@ fn watch(told: &site::AgentPostgres) -> Database {
         database: told.database.clone(),
     };
     let state: Arc<Mutex<DatabaseState>> = Arc::default();
-    let task = tokio::spawn(repeat_postgres(postgres::Client::new(server), state.clone()));
-    Database { told: told.clone(), state, task }
+    let task = tokio::spawn(repeat_postgres(postgres::Client::new(server), every.duration(), state.clone()));
+    Database { told: told.clone(), every, state, task }
 }
 
 /// Asks a PostgreSQL for ever.
-async fn repeat_postgres(mut client: postgres::Client, state: Arc<Mutex<DatabaseState>>) {
+async fn repeat_postgres(mut client: postgres::Client, every: Duration, state: Arc<Mutex<DatabaseState>>) {
     loop {
         let read = tokio::task::spawn_blocking(move || {
             let readings = client.read();
@@ -149,7 +182,7 @@ async fn repeat_postgres(mut client: postgres::Client, state: Arc<Mutex<Database
         let refused = client.refused.iter().map(|(what, why)| format!("postgres {name}: {what}: {why}"));
         let failures = failures.chain(refused).collect();
         *lock(&state) = DatabaseState { readings, failures };
-        tokio::time::sleep(POSTGRES_INTERVAL).await;
+        tokio::time::sleep(every).await;
     }
 }
 
@@ -194,6 +227,9 @@ impl Role for Agent {
     type Prepared = site::Agent;
 
     fn prepare(&self, revision: site::Revision<site::Agent>) -> Result<site::Agent, Vec<String>> {
+        // What cannot be read so is refused before anything changes.
+        let wrong = |error: BadPattern| vec![error.to_string()];
+        Slow::new(settings(&revision.site)).map_err(wrong)?;
         Ok(revision.site)
     }
 
@@ -201,24 +237,28 @@ impl Role for Agent {
         let mut databases = lock(&self.databases);
         let before = std::mem::take(&mut *databases);
         // A connection to a server of which nothing changed is kept.
-        let mut before: Vec<Database> =
-            before.into_iter().filter(|database| prepared.postgres.contains(&database.told)).collect();
+        let every = prepared.host.postgres_interval;
+        let mut before: Vec<Database> = before
+            .into_iter()
+            .filter(|database| database.every == every && prepared.postgres.contains(&database.told))
+            .collect();
         for told in &prepared.postgres {
             let known = before.iter().position(|database| database.told == *told);
-            databases.push(known.map_or_else(|| watch(told), |at| before.swap_remove(at)));
+            databases.push(known.map_or_else(|| watch(told, every), |at| before.swap_remove(at)));
         }
         let mut site = lock(&self.site);
-        if site.textfiles != prepared.textfiles
-            && let Ok(host) = Host::new(settings(&prepared))
+        if (&site.textfiles, &site.host) != (&prepared.textfiles, &prepared.host)
+            && let (Ok(host), Ok(slow)) = (Host::new(settings(&prepared)), Slow::new(settings(&prepared)))
         {
             *lock(&self.host) = Arc::new(Mutex::new(host));
+            *lock(&self.slow) = repeat(slow, prepared.host.slow_interval);
         }
         *site = prepared;
     }
 
     fn status(&self) -> Value {
         let mut failures = lock(&self.failures).clone();
-        failures.extend(lock(&self.slow).failures.iter().cloned());
+        failures.extend(lock(&lock(&self.slow).state).failures.iter().cloned());
         let databases = lock(&self.databases);
         failures.extend(databases.iter().flat_map(|database| lock(&database.state).failures.clone()));
         json!({ "failures": failures, "processes": lock(&self.processes).len() })
@@ -232,7 +272,7 @@ impl Role for Agent {
         Box::pin(async move {
             let processes = self.processes().await;
             let host = lock(&self.host).clone();
-            let mut beside = lock(&self.slow).exposition.clone();
+            let mut beside = lock(&lock(&self.slow).state).exposition.clone();
             // One family of all servers together.
             let mut readings = Readings::default();
             for database in lock(&self.databases).iter() {
@@ -263,6 +303,29 @@ impl Role for Agent {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_host_is_read_as_the_file_says() {
+        let mut site = site::Agent::default();
+        let usual = Settings::default();
+        assert_eq!(settings(&site), usual);
+        site.host.without = vec!["hwmon".into()];
+        site.host.except_devices = Some("^veth".into());
+        site.host.only_units = Some("^nginx".into());
+        let told = settings(&site);
+        assert_eq!(told.without, ["hwmon"]);
+        for devices in [&told.network_devices, &told.network_classes, &told.arp_devices] {
+            assert_eq!(devices.exclude.as_deref(), Some("^veth"));
+        }
+        // What is not said stays as it was.
+        assert_eq!(told.mount_points, usual.mount_points);
+        assert_eq!(
+            (told.units.include.as_deref(), told.units.exclude),
+            (Some("^nginx"), usual.units.exclude)
+        );
+        site.host.except_mounts = Some("(".into());
+        assert!(Slow::new(settings(&site)).is_err());
+    }
 
     #[test]
     fn processes_are_those_with_a_pid() {

@@ -64,7 +64,7 @@ pub async fn run(start: Start<site::Monitor>) -> Result<(), Fault> {
     let state = Arc::new(State {
         sink: Arc::new(Sink::new(store.clone(), forward.clone(), &registry)),
         push: Arc::new(Push::new(store.clone(), forward, max_series, registry.clone())),
-        queries: Queries::new(store),
+        queries: Queries::new(store, plan.site.queries),
         plan: watch::Sender::new(Arc::new(plan)),
         board: Arc::default(),
         book: Mutex::new(Book::default()),
@@ -113,6 +113,8 @@ pub async fn run(start: Start<site::Monitor>) -> Result<(), Fault> {
     loop {
         let plan = plans.borrow_and_update().clone();
         state.push.forward.follow(&plan.site).await;
+        state.push.follow(&plan.site.otlp);
+        state.queries.follow(plan.site.queries);
         work.follow(&plan);
         sockets.close_others(&plan.site.listen, &state);
         for (asked, listener) in std::mem::take(&mut *lock(&opened_sockets)) {

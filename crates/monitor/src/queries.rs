@@ -4,42 +4,11 @@
 use crate::state::lock;
 use monitor_promql::{Error, Options, Stop};
 use monitor_store::Store;
+use site::monitor::Queries as Settings;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
-
-/// What queries may take.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Settings {
-    /// Queries that run at once; further ones wait for their turn. Default 8, 1
-    /// to 1,000 (Prometheus: 20).
-    pub(crate) at_once: usize,
-    /// The longest a query may take, waiting included. Default 30 s, 100 ms to
-    /// 1 h (Prometheus: 2 min).
-    pub(crate) timeout: Duration,
-    /// Samples one query may hold, 16 bytes each. Default 5,000,000, so 80 MB;
-    /// 1,000 to 1,000,000,000 (Prometheus: 50,000,000).
-    pub(crate) max_samples: u64,
-    /// How far back a value counts as current, in milliseconds. Default 5 min,
-    /// 1 ms to 1 d (Prometheus: the same).
-    pub(crate) lookback_ms: i64,
-    /// A query that takes longer is told in the event log, as are those that hit
-    /// a limit. Default 5 s.
-    pub(crate) slow: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            at_once: 8,
-            timeout: Duration::from_secs(30),
-            max_samples: 5_000_000,
-            lookback_ms: 300_000,
-            slow: Duration::from_secs(5),
-        }
-    }
-}
 
 /// Work that was told to stop may take this long to do so before its client is
 /// answered without it.
@@ -51,28 +20,31 @@ const LOG_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs queries over the store.
 pub(crate) struct Queries {
-    settings: Settings,
+    /// With its gate: who came in by an older one leaves by that.
+    settings: Mutex<(Settings, Arc<Semaphore>)>,
     store: Arc<Store>,
-    gate: Arc<Semaphore>,
     closing: Arc<AtomicBool>,
     logged: Mutex<Option<Instant>>,
 }
 
 impl Queries {
     /// Over `store`.
-    pub(crate) fn new(store: Arc<Store>) -> Self {
-        Self::with(store, Settings::default())
+    pub(crate) fn new(store: Arc<Store>, settings: Settings) -> Self {
+        let settings = Mutex::new((settings, gate(&settings)));
+        Self { settings, store, closing: Arc::default(), logged: Mutex::default() }
     }
 
-    /// Over `store`, with what queries may take.
-    pub(crate) fn with(store: Arc<Store>, settings: Settings) -> Self {
-        let gate = Arc::new(Semaphore::new(settings.at_once.max(1)));
-        Self { settings, store, gate, closing: Arc::default(), logged: Mutex::default() }
+    /// What queries may take from now on.
+    pub(crate) fn follow(&self, settings: Settings) {
+        let mut known = lock(&self.settings);
+        if known.0 != settings {
+            *known = (settings, gate(&settings));
+        }
     }
 
     /// What queries may take.
-    pub(crate) fn settings(&self) -> &Settings {
-        &self.settings
+    pub(crate) fn settings(&self) -> Settings {
+        lock(&self.settings).0
     }
 
     /// Whether a query may be told in the event log now.
@@ -103,11 +75,11 @@ impl Queries {
         F: FnOnce(&Store, &Options<'_>) -> Result<T, Error> + Send + 'static,
     {
         let deadline = Instant::now() + timeout;
-        let turn = tokio::time::timeout(timeout, self.gate.clone().acquire_owned()).await;
+        let (settings, gate) = lock(&self.settings).clone();
+        let turn = tokio::time::timeout(timeout, gate.acquire_owned()).await;
         let Ok(Ok(permit)) = turn else { return Err(Error::Timeout) };
         let gone = Gone(Arc::new(AtomicBool::new(false)));
         let (store, flag, closing) = (self.store.clone(), gone.0.clone(), self.closing.clone());
-        let settings = self.settings;
         let task = tokio::task::spawn_blocking(move || {
             let _permit = permit; // Given back when the work ends, not when its caller does.
             let stop = move || {
@@ -117,7 +89,7 @@ impl Queries {
                     (Instant::now() >= deadline).then_some(Stop::Deadline)
                 }
             };
-            work(&store, &Options { max_samples: settings.max_samples, ..options(&stop) })
+            work(&store, &options(&settings, &stop))
         });
         // The client gets its answer in time even if the work looks up too rarely;
         // the work keeps its turn until it has really ended.
@@ -134,9 +106,13 @@ impl Queries {
 const MAX_SERIES: usize = 1_000_000;
 
 /// What every evaluation may take.
-pub(crate) fn options(stop: &(dyn Fn() -> Option<Stop> + Sync)) -> Options<'_> {
-    let Settings { lookback_ms, max_samples, .. } = Settings::default();
-    Options { lookback_ms, max_samples, max_series: MAX_SERIES, stop, ..Options::default() }
+pub(crate) fn options<'s>(settings: &Settings, stop: &'s (dyn Fn() -> Option<Stop> + Sync)) -> Options<'s> {
+    let lookback_ms = settings.lookback_ms();
+    Options { lookback_ms, max_samples: settings.samples, max_series: MAX_SERIES, stop, ..Options::default() }
+}
+
+fn gate(settings: &Settings) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(settings.at_once.max(1)))
 }
 
 /// Says so when it is dropped.
@@ -156,7 +132,7 @@ mod tests {
     async fn a_client_is_answered_in_time_whatever_the_work_does() {
         let dir = tempfile::tempdir().unwrap();
         let (store, _) = Store::open(dir.path(), monitor_store::Settings::default(), 0).unwrap();
-        let queries = Queries::new(Arc::new(store));
+        let queries = Queries::new(Arc::new(store), Settings::default());
         let deaf = queries.run(Duration::from_millis(10), |_, _| {
             std::thread::sleep(Duration::from_secs(3));
             Ok(())
@@ -177,12 +153,44 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn other_settings_count_from_the_next_query_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(dir.path(), monitor_store::Settings::default(), 0).unwrap();
+        let queries = Queries::new(Arc::new(store), Settings { at_once: 1, ..Settings::default() });
+        let (enter, entered) = tokio::sync::oneshot::channel();
+        let (leave, left) = std::sync::mpsc::channel::<()>();
+        let limits = |options: &Options<'_>| (options.max_samples, options.lookback_ms);
+        let first = queries.run(Duration::from_secs(60), move |_, options| {
+            let _ = enter.send(());
+            let _ = left.recv();
+            Ok(limits(options))
+        });
+        let others = async {
+            entered.await.unwrap();
+            // The one turn is taken; settings with another gate have two.
+            let full = queries.run(Duration::from_millis(20), |_, _| Ok(())).await;
+            assert!(matches!(full, Err(Error::Timeout)), "{full:?}");
+            queries.follow(Settings {
+                at_once: 2,
+                samples: 7,
+                lookback: base::Millis(9),
+                ..Settings::default()
+            });
+            let told = queries.run(Duration::from_secs(60), move |_, options| Ok(limits(options))).await;
+            assert_eq!(told.unwrap(), (7, 9));
+            leave.send(()).unwrap();
+        };
+        let (first, ()) = tokio::join!(first, others);
+        assert_eq!(first.unwrap(), (5_000_000, 300_000));
+    }
+
+    #[tokio::test]
     async fn work_is_stopped_when_its_client_goes_away() {
         let dir = tempfile::tempdir().unwrap();
         let (store, _) = Store::open(dir.path(), monitor_store::Settings::default(), 0).unwrap();
-        let queries = Queries::new(Arc::new(store));
+        let queries = Queries::new(Arc::new(store), Settings::default());
         let (said, stopped) = tokio::sync::oneshot::channel();
-        let run = queries.run(Settings::default().timeout, move |_, options| {
+        let run = queries.run(Settings::default().timeout.duration(), move |_, options| {
             loop {
                 if let Some(stop) = (options.stop)() {
                     let _ = said.send(stop);

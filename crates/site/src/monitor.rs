@@ -31,6 +31,12 @@ pub struct Monitor {
     /// What one scrape may bring.
     #[serde(default)]
     pub limits: ScrapeLimits,
+    /// What queries may take.
+    #[serde(default)]
+    pub queries: Queries,
+    /// How OTLP's metrics are translated.
+    #[serde(default)]
+    pub otlp: Otlp,
     /// Whether samples may be pushed here: remote write, OTLP.
     #[serde(default)]
     pub receive: bool,
@@ -125,6 +131,9 @@ pub struct ScrapeLimits {
     pub body: Bytes,
     /// Samples after relabelling.
     pub samples: usize,
+    /// Different series of a target within a day; 0 means no limit.
+    #[serde(default)]
+    pub series: usize,
     /// Labels of a series.
     pub labels: usize,
     /// Bytes of a label's value.
@@ -133,7 +142,74 @@ pub struct ScrapeLimits {
 
 impl Default for ScrapeLimits {
     fn default() -> Self {
-        Self { body: Bytes(64 << 20), samples: 100_000, labels: 64, label_value: 4_096 }
+        Self { body: Bytes(64 << 20), samples: 100_000, series: 500_000, labels: 64, label_value: 4_096 }
+    }
+}
+
+/// What queries may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queries {
+    /// Queries that run at once; further ones wait for their turn.
+    pub at_once: usize,
+    /// The longest that one may take, waiting included.
+    pub timeout: Millis,
+    /// Samples that one may hold, 16 bytes each.
+    pub samples: u64,
+    /// How far back a value counts as current.
+    pub lookback: Millis,
+    /// One that takes longer is told in the event log.
+    pub slow: Millis,
+}
+
+impl Queries {
+    /// How far back a value counts as current, in milliseconds.
+    pub fn lookback_ms(&self) -> i64 {
+        i64::try_from(self.lookback.0).unwrap_or(i64::MAX)
+    }
+}
+
+impl Default for Queries {
+    fn default() -> Self {
+        Self {
+            at_once: 8,
+            timeout: Millis::from_secs(30),
+            samples: 5_000_000,
+            lookback: Millis::from_secs(300),
+            slow: Millis::from_secs(5),
+        }
+    }
+}
+
+/// How OTLP's metrics are translated (Prometheus' manual, `otlp`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Otlp {
+    /// `translation_strategy`, by its name there.
+    pub strategy: String,
+    /// Attributes of a resource that become labels.
+    pub promote: Vec<String>,
+    /// All do but these; then `promote` is empty.
+    pub promote_all_but: Option<Vec<String>>,
+    /// `keep_identifying_resource_attributes`.
+    pub keep_identifying: bool,
+    /// `promote_scope_metadata`.
+    pub promote_scope: bool,
+    /// `convert_histograms_to_nhcb`.
+    pub histograms_to_native: bool,
+    /// Differences are stored as they are, else refused.
+    pub store_deltas: bool,
+}
+
+impl Default for Otlp {
+    fn default() -> Self {
+        Self {
+            strategy: "UnderscoreEscapingWithSuffixes".to_owned(),
+            promote: Vec::new(),
+            promote_all_but: None,
+            keep_identifying: false,
+            promote_scope: false,
+            histograms_to_native: false,
+            store_deltas: false,
+        }
     }
 }
 
@@ -171,6 +247,12 @@ pub struct RemoteWrite {
     pub shards: usize,
     /// Only samples of series that match one of these selectors; none means all.
     pub only: Vec<String>,
+    /// Not those that match one of these.
+    #[serde(default)]
+    pub except: Vec<String>,
+    /// Labels that are left out of what is sent.
+    #[serde(default)]
+    pub without: Vec<String>,
 }
 
 /// How we log in somewhere.
@@ -221,6 +303,9 @@ pub enum ProbeKind {
         no_redirects: bool,
         /// Whether any certificate will do.
         insecure: bool,
+        /// More certificate authorities that are trusted, as PEM.
+        #[serde(default)]
+        ca: Option<String>,
     },
     /// A connection: `host:port`.
     Tcp {
@@ -228,6 +313,12 @@ pub enum ProbeKind {
         address: String,
         /// Whether TLS is spoken; its certificate's end becomes a metric.
         tls: bool,
+        /// Whether any certificate will do.
+        #[serde(default)]
+        insecure: bool,
+        /// More certificate authorities that are trusted, as PEM.
+        #[serde(default)]
+        ca: Option<String>,
         /// What is said and expected, in order.
         #[serde(default)]
         talk: Vec<ProbeStep>,
@@ -276,6 +367,9 @@ pub enum ProbeStep {
 pub struct DeadMan {
     /// The URL that is asked.
     pub url: Secret,
+    /// By POST, with an empty body, instead of GET.
+    #[serde(default)]
+    pub post: bool,
     /// Between two times.
     pub every: Millis,
 }
@@ -335,9 +429,52 @@ pub struct Agent {
     /// A folder whose `*.prom` files are shown as they are.
     #[serde(default)]
     pub textfiles: Option<PathBuf>,
+    /// What is read of this host, and how often.
+    #[serde(default)]
+    pub host: AgentHost,
     /// Databases that are asked about themselves.
     #[serde(default)]
     pub postgres: Vec<AgentPostgres>,
+}
+
+/// What the agent reads of its host. Patterns are regular expressions that match
+/// anywhere unless they are anchored; none means the agent's own default.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentHost {
+    /// Collectors that are not run.
+    pub without: Vec<String>,
+    /// Mount points that are left out.
+    pub except_mounts: Option<String>,
+    /// Types of file systems that are left out.
+    pub except_filesystems: Option<String>,
+    /// Disks that are left out.
+    pub except_disks: Option<String>,
+    /// Network devices that are left out.
+    pub except_devices: Option<String>,
+    /// The only systemd units that are read.
+    pub only_units: Option<String>,
+    /// Units that are left out.
+    pub except_units: Option<String>,
+    /// Between two readings of programs, control groups and units.
+    pub slow_interval: Millis,
+    /// Between two readings of a PostgreSQL.
+    pub postgres_interval: Millis,
+}
+
+impl Default for AgentHost {
+    fn default() -> Self {
+        Self {
+            without: Vec::new(),
+            except_mounts: None,
+            except_filesystems: None,
+            except_disks: None,
+            except_devices: None,
+            only_units: None,
+            except_units: None,
+            slow_interval: Millis::from_secs(30),
+            postgres_interval: Millis::from_secs(30),
+        }
+    }
 }
 
 /// A PostgreSQL that the agent asks about itself.

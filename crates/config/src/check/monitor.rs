@@ -122,6 +122,8 @@ fn kind_of_probe(place: Span, probe: &Probe, cx: &mut Context) {
                 .hint(format!("it belongs to {}", list(homes)));
         }
     };
+    of_any(&["http", "tls"], "insecure", Some(probe.insecure.span).filter(|_| probe.insecure.value));
+    of_any(&["http", "tls"], "ca", span(probe.ca.as_ref()));
     of_any(&["tls"], "starttls", span(probe.starttls.as_ref()));
     of_any(&["tcp", "tls"], "send", span(probe.send.as_ref()));
     of_any(&["tcp", "tls", "dns"], "expect", span(probe.expect.as_ref()));
@@ -130,7 +132,6 @@ fn kind_of_probe(place: Span, probe: &Probe, cx: &mut Context) {
     of("http", "body", span(probe.body.as_ref()));
     of("http", "not_body", span(probe.not_body.as_ref()));
     of("http", "redirects", Some(probe.redirects.span).filter(|_| !probe.redirects.value));
-    of("http", "insecure", Some(probe.insecure.span).filter(|_| probe.insecure.value));
     of("dns", "server", span(probe.server.as_ref()));
     of("dns", "record", Some(probe.record.span).filter(|_| probe.record.value != RecordType::A));
     of("postgres", "user", span(probe.user.as_ref()));

@@ -57,6 +57,10 @@ table! {
     nested limits: Limits;
     why "a program shows very many series"; example r#"limits = { samples = 500000 }"#;
 
+    /// What queries may take, of the page, Grafana and rules.
+    nested queries: Queries;
+    why "large boards, or little memory"; example r#"queries = { timeout = "2m", samples = 50000000 }"#;
+
     /// Whether the parts of this site and this machine are scraped. Without them there are no charts and no
     /// alerts but those of what else is scraped, or pushed here.
     default scrape_own: bool = true;
@@ -94,6 +98,10 @@ table! {
     default receive: bool = false;
     why "a Prometheus, an agent or an OpenTelemetry SDK sends here"; example "receive = true";
 
+    /// How OTLP metrics become series, in Prometheus' own words (its `otlp` section).
+    nested otlp: Otlp;
+    why "attributes of the sender's resource should be labels"; example r#"otlp = { promote_resource_attributes = ["service.version"] }"#;
+
     /// Whether the API may delete series and make snapshots. Whoever reaches `listen` may then do so.
     default admin_api: bool = false;
     why "series must be deleted, or backups are made over HTTP"; example "admin_api = true";
@@ -118,6 +126,10 @@ table! {
     optional textfiles: FilePath;
     why "scripts write their results there"; example r#"textfiles = "/var/lib/prometheus/node-exporter""#;
 
+    /// What the agent reads of this machine; its defaults are node_exporter's.
+    nested agent: AgentHost;
+    why "mounts or devices come and go, or there are hundreds of units"; example r#"agent = { except_devices = "^veth" }"#;
+
     /// An outside checker that is asked at intervals while rules are evaluated in time: it alerts when it
     /// hears nothing, which this monitor cannot do about itself.
     optional dead_man: DeadMan;
@@ -136,6 +148,11 @@ table! {
     default samples: u32 = defaults::SCRAPE_SAMPLES, in 1..=100_000_000;
     why "a program may make series without end"; example "limits = { samples = 5000 }";
 
+    /// Different series of one target within a day; `0` is no limit. Those beyond are refused and counted,
+    /// and the rest of the scrape is kept.
+    default series: u32 = defaults::SCRAPE_SERIES;
+    why "a program puts addresses or ids into labels"; example "limits = { series = 20000 }";
+
     /// Labels of a series.
     default labels: u32 = defaults::SCRAPE_LABELS, in 1..=1_000;
     why "a program uses more"; example "limits = { labels = 30 }";
@@ -143,6 +160,124 @@ table! {
     /// Bytes of a label's value.
     default label_value: u32 = defaults::SCRAPE_LABEL_VALUE, in 1..=65_536;
     why "a program puts texts into labels"; example "limits = { label_value = 500 }";
+}
+
+table! {
+    /// What queries may take. Beyond it a query is refused with a message; scraping and rules never wait for one.
+    pub struct Queries: "queries";
+
+    /// Queries that run at once; others wait for their turn.
+    default at_once: u32 = defaults::QUERIES_AT_ONCE, in 1..=1_000;
+    why "many boards are open at once"; example "queries = { at_once = 20 }";
+
+    /// The longest that one may take, waiting included.
+    default timeout: Millis = defaults::QUERY_TIMEOUT, in Millis(100)..=Millis(3_600_000);
+    why "a year is summed up"; example r#"queries = { timeout = "2m" }"#;
+
+    /// Samples that one may hold, 16 bytes each.
+    default samples: u32 = defaults::QUERY_SAMPLES, in 1_000..=1_000_000_000;
+    why "large boards need more, and there is memory"; example "queries = { samples = 50000000 }";
+
+    /// How far back a value counts as current.
+    default lookback: Millis = defaults::QUERY_LOOKBACK, in Millis(1)..=Millis(86_400_000);
+    why "programs are scraped less often than every five minutes"; example r#"queries = { lookback = "15m" }"#;
+
+    /// One that takes longer is told in the event log, with its text.
+    default slow: Millis = defaults::QUERY_SLOW, in Millis(1)..=Millis(3_600_000);
+    why "a board is slow and nobody knows which"; example r#"queries = { slow = "1s" }"#;
+}
+
+table! {
+    /// How OTLP metrics become series.
+    pub struct Otlp: "otlp";
+
+    /// How names are written.
+    default translation_strategy: OtlpNames = OtlpNames::UnderscoreEscapingWithSuffixes;
+    why "boards use OpenTelemetry's own names"; example r#"otlp = { translation_strategy = "NoTranslation" }"#;
+
+    /// Attributes of a resource that its series have as labels; the others are on `target_info` alone.
+    default promote_resource_attributes: Vec<Spanned<String>> = vec![];
+    why "series are to be told apart by them"; example r#"otlp = { promote_resource_attributes = ["service.version", "deployment.environment"] }"#;
+
+    /// All attributes of a resource become labels.
+    default promote_all_resource_attributes: bool = false;
+    why "there are few, and all matter"; example "otlp = { promote_all_resource_attributes = true }";
+
+    /// With `promote_all_resource_attributes`: all but these.
+    default ignore_resource_attributes: Vec<Spanned<String>> = vec![];
+    why "some differ with every start"; example r#"otlp = { promote_all_resource_attributes = true, ignore_resource_attributes = ["process.pid"] }"#;
+
+    /// `target_info` has `service.name`, `service.namespace` and `service.instance.id`, too, which are `job` and `instance`.
+    default keep_identifying_resource_attributes: bool = false;
+    why "boards join by them"; example "otlp = { keep_identifying_resource_attributes = true }";
+
+    /// Series have name, version and attributes of their scope as `otel_scope_…`.
+    default promote_scope_metadata: bool = false;
+    why "two libraries give metrics of one name"; example "otlp = { promote_scope_metadata = true }";
+
+    /// Histograms with explicit bounds become native ones with custom buckets, else classic ones.
+    default convert_histograms_to_nhcb: bool = false;
+    why "they are many: one series is cheaper than one a bucket"; example "otlp = { convert_histograms_to_nhcb = true }";
+
+    /// Differences (delta temporality) are stored as they are; else they are refused, as `rate` wants counters.
+    default native_delta_ingestion: bool = false;
+    why "the sender can only send differences"; example "otlp = { native_delta_ingestion = true }";
+}
+
+choice! {
+    /// How OpenTelemetry's names become series' names.
+    pub enum OtlpNames {
+        /// other characters become underscores; unit and `_total` are appended
+        UnderscoreEscapingWithSuffixes = "UnderscoreEscapingWithSuffixes",
+        /// other characters become underscores; nothing is appended
+        UnderscoreEscapingWithoutSuffixes = "UnderscoreEscapingWithoutSuffixes",
+        /// names stay; unit and `_total` are appended
+        NoUtf8EscapingWithSuffixes = "NoUTF8EscapingWithSuffixes",
+        /// names stay as they are
+        NoTranslation = "NoTranslation",
+    }
+}
+
+table! {
+    /// What the agent reads of this machine. Patterns are regular expressions that match anywhere unless they
+    /// are anchored with `^` and `$`, as node_exporter's do; one that is given replaces the agent's own.
+    pub struct AgentHost: "agent";
+
+    /// Collectors that are not run, by node_exporter's names, or `cgroup`, `processes`, `systemd`.
+    default without: Vec<Spanned<String>> = vec![];
+    why "nobody looks at them"; example r#"agent = { without = ["hwmon", "systemd"] }"#;
+
+    /// Mount points that are left out. Absent: those below `/dev`, `/proc`, `/sys` and containers' folders.
+    optional except_mounts: String;
+    why "snapshots are mounted for a while"; example r#"agent = { except_mounts = "^/(dev|proc|sys|mnt/snapshots)($|/)" }"#;
+
+    /// Types of file systems that are left out. Absent: those that hold no data.
+    optional except_filesystems: String;
+    why "network file systems may hang"; example r#"agent = { except_filesystems = "^(nfs4?|tmpfs|proc|sysfs|overlay)$" }"#;
+
+    /// Disks that are left out. Absent: RAM disks, loops and partitions.
+    optional except_disks: String;
+    why "there are very many"; example r#"agent = { except_disks = "^(loop|ram|dm-)" }"#;
+
+    /// Network devices that are left out. Absent: none.
+    optional except_devices: String;
+    why "containers make one each"; example r#"agent = { except_devices = "^veth" }"#;
+
+    /// The only systemd units that are read. Absent: all that `except_units` leaves.
+    optional only_units: String;
+    why "a few services matter"; example r#"agent = { only_units = '^(nginx|postgresql@.+)\.service$' }"#;
+
+    /// Units that are left out. Absent: automounts, devices, mounts, scopes and slices.
+    optional except_units: String;
+    why "timers make one each"; example r#"agent = { except_units = '\.(mount|device|scope|slice|timer)$' }"#;
+
+    /// Between two readings of programs, control groups and units.
+    default slow_interval: Millis = defaults::AGENT_SLOW, in Millis(5_000)..=Millis(3_600_000);
+    why "there are thousands of processes"; example r#"agent = { slow_interval = "2m" }"#;
+
+    /// Between two readings of a PostgreSQL.
+    default postgres_interval: Millis = defaults::AGENT_POSTGRES, in Millis(5_000)..=Millis(3_600_000);
+    why "there are very many tables"; example r#"agent = { postgres_interval = "2m" }"#;
 }
 
 table! {
@@ -201,19 +336,41 @@ table! {
     /// Only series that match one of these selectors are sent. Absent: all.
     default only: Vec<Spanned<String>> = vec![];
     why "the far end keeps the site's own figures only"; example r#"remote_write = [{ url = "https://metrics.example/api/v1/write", only = ['{__name__=~"site:.*"}'] }]"#;
+
+    /// Series that match one of these selectors are not sent.
+    default except: Vec<Spanned<String>> = vec![];
+    why "some are many and of no use there"; example r#"remote_write = [{ url = "https://metrics.example/api/v1/write", except = ['{__name__=~"go_.*"}'] }]"#;
+
+    /// Labels that are left out of what is sent.
+    default without: Vec<Spanned<LabelName>> = vec![];
+    why "the far end may not see them"; example r#"remote_write = [{ url = "https://metrics.example/api/v1/write", without = ["pod"] }]"#;
 }
 
 table! {
     /// An outside checker that misses us.
     pub struct DeadMan: "dead_man";
 
-    /// The URL that is asked by GET. One that carries a token comes from `{ env = … }` or `{ file = … }`.
+    /// The URL that is asked. One that carries a token comes from `{ env = … }` or `{ file = … }`.
     required url: UrlOrSecret;
     why "always"; example r#"dead_man = { url = { env = "DEAD_MAN_URL" } }"#;
+
+    /// How it is asked.
+    default method: PingMethod = PingMethod::Get;
+    why "the checker takes POST alone"; example r#"dead_man = { url = { env = "DEAD_MAN_URL" }, method = "POST" }"#;
 
     /// Between two times.
     default every: Millis = defaults::DEAD_MAN_EVERY, in Millis(5_000)..=Millis(86_400_000);
     why "the checker expects another rhythm"; example r#"dead_man = { url = { env = "DEAD_MAN_URL" }, every = "5m" }"#;
+}
+
+choice! {
+    /// How an outside checker is asked.
+    pub enum PingMethod {
+        /// as a browser does
+        Get = "GET",
+        /// with an empty body
+        Post = "POST",
+    }
 }
 
 table! {
@@ -284,9 +441,13 @@ table! {
     default redirects: bool = true;
     why "the redirect itself is what must be there"; example "redirects = false";
 
-    /// Of `http`: whether any certificate will do.
+    /// Of `http` and `tls`: whether any certificate will do.
     default insecure: bool = false;
     why "the certificate is not yet a public one"; example "insecure = true";
+
+    /// Of `http` and `tls`: a file with a certificate authority that is trusted beside the system's, in PEM.
+    optional ca: FilePath;
+    why "the certificate is of a company's own authority"; example r#"ca = "./ca.pem""#;
 
     /// An address that must take a connection.
     optional tcp: Address;

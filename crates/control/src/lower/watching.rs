@@ -4,10 +4,11 @@
 use super::Lowering;
 use base::Secret;
 use config::keys::alert::UrlOrSecret;
-use config::keys::monitor::StartTls;
+use config::keys::monitor::{PingMethod, StartTls};
 use config::{Code, FilePath, LogFormat, Named, PoolSource, Span, Spanned};
 use site::monitor::{
-    DeadMan, LogArchive, Login, NamedText, Probe, ProbeKind, ProbeStep, RemoteWrite, ScrapeLimits, Store,
+    AgentHost, DeadMan, LogArchive, Login, NamedText, Otlp, Probe, ProbeKind, ProbeStep, Queries,
+    RemoteWrite, ScrapeLimits, Store,
 };
 use std::path::Path;
 
@@ -28,9 +29,18 @@ impl Lowering<'_> {
         into.limits = ScrapeLimits {
             body: keys.limits.body.value,
             samples: keys.limits.samples.value as usize,
+            series: keys.limits.series.value as usize,
             labels: keys.limits.labels.value as usize,
             label_value: keys.limits.label_value.value as usize,
         };
+        into.queries = Queries {
+            at_once: keys.queries.at_once.value as usize,
+            timeout: keys.queries.timeout.value,
+            samples: u64::from(keys.queries.samples.value),
+            lookback: keys.queries.lookback.value,
+            slow: keys.queries.slow.value,
+        };
+        into.otlp = self.otlp(&keys.otlp);
         into.receive = keys.receive.value;
         into.admin_api = keys.admin_api.value;
         into.external_labels = keys
@@ -51,7 +61,8 @@ impl Lowering<'_> {
         into.log_archive = LogArchive { retention: keys.log_retention.value, bytes: keys.log_size.value };
         into.dead_man = keys.dead_man.as_ref().and_then(|dead_man| {
             let url = self.url_or_secret(&dead_man.url)?;
-            Some(DeadMan { url, every: dead_man.every.value })
+            let post = dead_man.method.value == PingMethod::Post;
+            Some(DeadMan { url, post, every: dead_man.every.value })
         });
         into.capacities = self
             .config
@@ -71,7 +82,8 @@ impl Lowering<'_> {
 
     /// What the agent reads besides its host: each member of each database, with the
     /// router's own login, which may see statistics and nothing else.
-    pub(super) fn agent(&self, databases: &site::Databases) -> site::Agent {
+    pub(super) fn agent(&mut self, databases: &site::Databases) -> site::Agent {
+        let host = self.agent_host();
         let members = databases.databases.iter().flat_map(|database| {
             database.members.iter().map(|member| site::AgentPostgres {
                 name: member.name.clone(),
@@ -84,7 +96,63 @@ impl Lowering<'_> {
         site::Agent {
             control: None,
             textfiles: self.config.monitor.textfiles.as_ref().map(|path| self.inputs.resolve(&path.value.0)),
+            host,
             postgres: members.collect(),
+        }
+    }
+
+    fn agent_host(&mut self) -> AgentHost {
+        let keys = self.config.monitor.agent.clone();
+        for name in keys.without.iter() {
+            let known = || monitor_agent::COLLECTORS.iter().chain(monitor_agent::SLOW_COLLECTORS).copied();
+            if known().all(|known| known != name.value) {
+                let hint = format!("known are {}", known().collect::<Vec<_>>().join(", "));
+                let message = format!("there is no collector `{}`", name.value);
+                self.error(Code::UnknownName, name.span, message, &hint);
+            }
+        }
+        let mut pattern = |given: &Option<Spanned<String>>| {
+            let given = given.as_ref()?;
+            if let Err(why) = monitor_model::compile_anchored(&given.value) {
+                let hint = "it is written as Rust's crate `regex` reads it, which is RE2's way";
+                self.error(Code::Expression, given.span, format!("{why}"), hint);
+            }
+            Some(given.value.clone())
+        };
+        AgentHost {
+            except_mounts: pattern(&keys.except_mounts),
+            except_filesystems: pattern(&keys.except_filesystems),
+            except_disks: pattern(&keys.except_disks),
+            except_devices: pattern(&keys.except_devices),
+            only_units: pattern(&keys.only_units),
+            except_units: pattern(&keys.except_units),
+            without: keys.without.iter().map(|name| name.value.clone()).collect(),
+            slow_interval: keys.slow_interval.value,
+            postgres_interval: keys.postgres_interval.value,
+        }
+    }
+
+    fn otlp(&mut self, keys: &config::keys::monitor::Otlp) -> Otlp {
+        let names = |list: &[Spanned<String>]| list.iter().map(|name| name.value.clone()).collect();
+        let all = keys.promote_all_resource_attributes.value;
+        if all && !keys.promote_resource_attributes.is_empty() {
+            let message = "`promote_resource_attributes` stands beside `promote_all_resource_attributes`";
+            let hint = "all are promoted already: leave it out";
+            self.error(Code::Conflict, keys.promote_resource_attributes.span, message, hint);
+        }
+        if !all && !keys.ignore_resource_attributes.is_empty() {
+            let message = "`ignore_resource_attributes` stands without `promote_all_resource_attributes`";
+            let hint = "name those that become labels in `promote_resource_attributes`, or promote all";
+            self.error(Code::Conflict, keys.ignore_resource_attributes.span, message, hint);
+        }
+        Otlp {
+            strategy: keys.translation_strategy.value.as_str().to_owned(),
+            promote: names(&keys.promote_resource_attributes),
+            promote_all_but: all.then(|| names(&keys.ignore_resource_attributes)),
+            keep_identifying: keys.keep_identifying_resource_attributes.value,
+            promote_scope: keys.promote_scope_metadata.value,
+            histograms_to_native: keys.convert_histograms_to_nhcb.value,
+            store_deltas: keys.native_delta_ingestion.value,
         }
     }
 
@@ -178,7 +246,7 @@ impl Lowering<'_> {
             Some(path) => Some(self.text_of(path, "the certificate authority")?),
             None => None,
         };
-        for selector in far.only.iter() {
+        for selector in far.only.iter().chain(far.except.iter()) {
             if let Err(why) = monitor_promql::parse_selector(&selector.value) {
                 let message = format!("the selector does not parse: {why}");
                 self.error(Code::Expression, selector.span, message, "write it as `{__name__=~\"site:.*\"}`");
@@ -198,10 +266,16 @@ impl Lowering<'_> {
             queue: far.queue.value,
             shards: far.shards.value as usize,
             only: far.only.iter().map(|selector| selector.value.clone()).collect(),
+            except: far.except.iter().map(|selector| selector.value.clone()).collect(),
+            without: far.without.iter().map(|label| label.value.0.clone()).collect(),
         })
     }
 
     fn probe(&mut self, probe: &Named<config::Probe>) -> Option<Probe> {
+        let ca = match &probe.ca {
+            Some(path) => Some(self.text_of(path, "the certificate authority")?),
+            None => None,
+        };
         let kind = if let Some(url) = &probe.http {
             ProbeKind::Http {
                 url: url.value.0.clone(),
@@ -210,10 +284,17 @@ impl Lowering<'_> {
                 not_body: probe.not_body.as_ref().map(|body| body.value.clone()),
                 no_redirects: !probe.redirects.value,
                 insecure: probe.insecure.value,
+                ca,
             }
         } else if let Some(address) = probe.tcp.as_ref().or(probe.tls.as_ref()) {
             let tls = probe.tls.is_some() && probe.starttls.is_none();
-            ProbeKind::Tcp { address: address.value.to_string(), tls, talk: talk(&probe.value) }
+            ProbeKind::Tcp {
+                address: address.value.to_string(),
+                tls,
+                insecure: probe.insecure.value,
+                ca,
+                talk: talk(&probe.value),
+            }
         } else if let (Some(name), Some(server)) = (&probe.dns, &probe.server) {
             ProbeKind::Dns {
                 server: server.value.to_string(),

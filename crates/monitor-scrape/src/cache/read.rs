@@ -29,6 +29,10 @@ impl<S: Copy + Eq + Hash + std::fmt::Debug> Scrape<S> {
         at_ms: i64,
         appender: &mut A,
     ) -> Outcome {
+        if self.rules.limits.series > 0 {
+            let known = self.table.iter().filter(|known| known.series.is_some());
+            self.churn.begin(at_ms, known.map(|known| &known.labels));
+        }
         self.table.begin();
         let mut reading =
             Reading { scrape: self, appender, at_ms, outcome: Outcome::default(), exemplars: 0 };
@@ -262,7 +266,14 @@ impl<A: Appender> Reading<'_, A> {
         }
         exposed::within(&rules.limits, &labels).map_err(Failure::Labels)?;
         let labels = labels.build();
-        match self.appender.series(&labels) {
+        let limit = rules.limits.series;
+        let found = match limit > 0 && !self.scrape.churn.takes(&labels, limit) {
+            true => Err(format!(
+                "`{labels}` is a new series of a target that had {limit} within a day; hint: a label that differs each time, as an address or an id, belongs into logs; drop it with `metric_relabel_configs`, or raise `limits.series`"
+            )),
+            false => self.appender.series(&labels),
+        };
+        match found {
             Ok(series) => Ok(Some(self.scrape.table.add(key, labels, Some(series)))),
             Err(why) => {
                 self.outcome.kept += 1;

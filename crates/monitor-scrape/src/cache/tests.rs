@@ -183,6 +183,26 @@ fn limits_fail_the_whole_scrape() {
 }
 
 #[test]
+fn a_target_has_so_many_series_a_day() {
+    let mut bench = Bench::new(|pool| pool.limits.series = 2);
+    let (first, _) = bench.take("a{id=\"1\"} 1\na{id=\"2\"} 1\n");
+    assert_eq!((first.kept, first.refused.0), (2, 0));
+    // A third one is refused, and what is known is not; one that was here today may come back.
+    let (third, _) = bench.take("a{id=\"2\"} 1\na{id=\"3\"} 1\n");
+    let why = third.refused.1.unwrap();
+    assert!(third.refused.0 == 1 && third.failure.is_none() && why.contains("had 2 within a day"), "{why}");
+    assert_eq!(bench.take("a{id=\"1\"} 1\na{id=\"2\"} 1\n").0.refused, (0, None));
+    // Another day begins with those that are there.
+    bench.at_ms += 86_400_000;
+    assert_eq!(bench.take("a{id=\"2\"} 1\n").0.refused.0, 0);
+    assert_eq!(bench.take("a{id=\"2\"} 1\na{id=\"4\"} 1\n").0.refused.0, 1);
+    // As does one whose clock was set back.
+    bench.at_ms -= 3 * 86_400_000;
+    assert_eq!(bench.take("a{id=\"5\"} 1\n").0.refused.0, 0);
+    assert_eq!(bench.take("a{id=\"5\"} 1\na{id=\"6\"} 1\n").0.refused.0, 1);
+}
+
+#[test]
 fn what_the_store_does_not_take_is_counted() {
     let mut bench = Bench::new(|_| {});
     bench.rows.refuse = Some("b");

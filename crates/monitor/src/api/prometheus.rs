@@ -203,7 +203,7 @@ where
     T: Send + 'static,
     F: FnOnce(&monitor_store::Store) -> Result<T, monitor_store::Error> + Send + 'static,
 {
-    ask_within(state, state.queries.settings().timeout, asked).await
+    ask_within(state, state.queries.settings().timeout.duration(), asked).await
 }
 
 async fn ask_within<T, F>(state: &State, timeout: Duration, ask: F) -> Result<T, Failure>

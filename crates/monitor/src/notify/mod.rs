@@ -82,11 +82,11 @@ pub(crate) async fn send_alerts(
 }
 
 /// Tells the outside checker that we are there.
-pub(crate) async fn ping(url: &Secret) -> Result<(), String> {
+pub(crate) async fn ping(url: &Secret, post: bool) -> Result<(), String> {
     let target = Target::parse(url.reveal()).map_err(|why| format!("the dead man's URL {why}"))?;
     let authorization = target.authorization().map(|value| (AUTHORIZATION, value));
     let exchange = Exchange {
-        method: Method::GET,
+        method: if post { Method::POST } else { Method::GET },
         target: target.path(),
         headers: authorization.as_slice(),
         body: Bytes::new(),

@@ -116,7 +116,7 @@ pub(crate) fn settings(probe: &site::Probe) -> Result<Settings, String> {
             .map_err(|error| wrong(format!("`{text}` is not a regular expression: {error}")))
     };
     let kind = match &probe.kind {
-        site::ProbeKind::Http { url, status, body, not_body, no_redirects, insecure } => {
+        site::ProbeKind::Http { url, status, body, not_body, no_redirects, insecure, ca } => {
             crate::fetch::Endpoint::of_url(url).map_err(wrong)?;
             Kind::Http(Http {
                 url: url.clone(),
@@ -125,14 +125,14 @@ pub(crate) fn settings(probe: &site::Probe) -> Result<Settings, String> {
                 must_not_match: not_body.iter().map(expression).collect::<Result<_, _>>()?,
                 follow: !no_redirects,
                 insecure: *insecure,
-                roots: Vec::new(),
+                roots: roots(ca.as_deref()).map_err(wrong)?,
             })
         }
-        site::ProbeKind::Tcp { address, tls, talk } => Kind::Tcp(Tcp {
+        site::ProbeKind::Tcp { address, tls, insecure, ca, talk } => Kind::Tcp(Tcp {
             address: address.clone(),
             tls: *tls,
-            insecure: false,
-            roots: Vec::new(),
+            insecure: *insecure,
+            roots: roots(ca.as_deref()).map_err(wrong)?,
             talk: talk
                 .iter()
                 .map(|step| {
@@ -174,4 +174,14 @@ pub(crate) fn settings(probe: &site::Probe) -> Result<Settings, String> {
         public: probe.public,
         kind,
     })
+}
+
+/// The certificates of a PEM text.
+fn roots(ca: Option<&str>) -> Result<Vec<rustls::pki_types::CertificateDer<'static>>, String> {
+    let Some(pem) = ca else { return Ok(Vec::new()) };
+    let found: Vec<_> = rustls_pemfile::certs(&mut pem.as_bytes()).flatten().collect();
+    if found.is_empty() {
+        return Err("its `ca` has no certificate; hint: it is PEM, `-----BEGIN CERTIFICATE-----`".to_owned());
+    }
+    Ok(found)
 }

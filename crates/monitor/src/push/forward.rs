@@ -96,11 +96,19 @@ impl Forward {
             site::Login::Bearer(token) => Login::Bearer(token.reveal()),
         });
         let far = Far::new(&remote.url, login, || tls(remote.ca.as_deref()))?;
-        let only = remote.only.iter().map(|selector| {
-            monitor_lang::parse_selector(selector)
-                .map_err(|error| format!("`{selector}` selects nothing: {error}"))
-        });
-        let exit = Exit { only: only.collect::<Result<_, _>>()?, external: external.clone() };
+        let selectors = |texts: &[String]| -> Result<Vec<_>, String> {
+            let selectors = texts.iter().map(|text| {
+                monitor_lang::parse_selector(text)
+                    .map_err(|error| format!("`{text}` selects nothing: {error}"))
+            });
+            selectors.collect()
+        };
+        let exit = Exit {
+            only: selectors(&remote.only)?,
+            except: selectors(&remote.except)?,
+            without: remote.without.clone(),
+            external: external.clone(),
+        };
         let dir = self.dir.join(folder(&remote.name));
         let (queue, damage) = Queue::open(&dir, remote.queue.0)
             .map_err(|error| format!("its queue `{}`: {error}", dir.display()))?;
@@ -341,7 +349,7 @@ fn tls(ca: Option<&str>) -> Result<Arc<rustls::ClientConfig>, String> {
 pub(crate) fn check(remote: &site::RemoteWrite) -> Result<(), String> {
     let wrong = |why: String| format!("remote `{}`: {why}", remote.name);
     Far::new(&remote.url, None, || tls(remote.ca.as_deref())).map_err(wrong)?;
-    for selector in &remote.only {
+    for selector in remote.only.iter().chain(&remote.except) {
         monitor_lang::parse_selector(selector).map_err(|error| wrong(format!("`{selector}`: {error}")))?;
     }
     Ok(())
@@ -411,6 +419,8 @@ mod tests {
             queue: Bytes(1 << 20),
             shards: 2,
             only: Vec::new(),
+            except: Vec::new(),
+            without: Vec::new(),
         };
         assert_eq!(check(&remote), Ok(()));
         let wrong = site::RemoteWrite { ca: Some("nothing".into()), ..remote.clone() };

@@ -80,6 +80,8 @@ pub(crate) struct Push {
     storing: Arc<Semaphore>,
     /// Memory for bodies, [`STORING`] of them at most.
     spares: Mutex<Vec<Vec<u8>>>,
+    /// How OTLP is translated.
+    otlp: Mutex<Arc<otlp::Settings>>,
     /// Where what is stored is sent on to.
     pub(crate) forward: Arc<Forward>,
 }
@@ -124,10 +126,27 @@ impl Push {
             bodies: Arc::new(Semaphore::new(BODIES >> 10)),
             storing: Arc::new(Semaphore::new(STORING)),
             spares: Mutex::default(),
+            otlp: Mutex::default(),
             forward,
             store,
             registry,
         }
+    }
+
+    /// How OTLP is translated from now on.
+    pub(crate) fn follow(&self, told: &site::monitor::Otlp) {
+        *lock(&self.otlp) = Arc::new(otlp::Settings {
+            strategy: otlp::Strategy::from_name(&told.strategy).unwrap_or_default(),
+            promote: match &told.promote_all_but {
+                Some(names) => otlp::Promote::AllBut(names.clone()),
+                None => otlp::Promote::Only(told.promote.clone()),
+            },
+            keep_identifying_attributes: told.keep_identifying,
+            promote_scope: told.promote_scope,
+            histograms_to_native: told.histograms_to_native,
+            store_deltas: told.store_deltas,
+            ..otlp::Settings::default()
+        });
     }
 
     /// Answers a request to one of the endpoints.
@@ -255,7 +274,8 @@ impl Push {
                 ingest::remote_write(&self.store, &self.cache, version, message, now_ms, &tap)
             }
             Protocol::Otlp { json } => {
-                ingest::otlp_metrics(&self.store, &otlp::Settings::default(), json, message, now_ms, &tap)
+                let settings = lock(&self.otlp).clone();
+                ingest::otlp_metrics(&self.store, &settings, json, message, now_ms, &tap)
             }
         };
         taken.map_err(|failed| {

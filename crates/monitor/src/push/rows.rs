@@ -115,15 +115,30 @@ pub(crate) fn metadata_request(metadata: &[(&String, &Metadata)]) -> Vec<u8> {
 pub(crate) struct Exit {
     /// Only series that fulfil one of these; none: all.
     pub(crate) only: Vec<Vec<Matcher>>,
+    /// Not those that fulfil one of these.
+    pub(crate) except: Vec<Vec<Matcher>>,
+    /// Labels that are left out.
+    pub(crate) without: Vec<String>,
     /// Labels that series get that have none of this name.
     pub(crate) external: Vec<(String, String)>,
 }
 
 impl Exit {
     fn labels(&self, labels: Labels) -> Option<Labels> {
-        if !self.only.is_empty() && !self.only.iter().any(|matchers| Matcher::all_match(matchers, &labels)) {
+        let fulfils = |all: &[Vec<Matcher>]| all.iter().any(|matchers| Matcher::all_match(matchers, &labels));
+        if !self.only.is_empty() && !fulfils(&self.only) || fulfils(&self.except) {
             return None;
         }
+        let labels = match self.without.iter().any(|name| labels.get(name).is_some()) {
+            false => labels,
+            true => {
+                let mut builder = LabelsBuilder::from(&labels);
+                for name in &self.without {
+                    builder.set(name, "");
+                }
+                builder.build()
+            }
+        };
         let missing = |name: &str| labels.get(name).is_none() && name != METRIC_NAME;
         if self.external.iter().all(|(name, _)| !missing(name)) {
             return Some(labels);
@@ -289,6 +304,8 @@ mod tests {
     fn what_leaves() {
         let exit = Exit {
             only: vec![vec![Matcher::equal(METRIC_NAME, "b")], vec![Matcher::equal("job", "none")]],
+            except: Vec::new(),
+            without: Vec::new(),
             external: vec![("site".into(), "s".into()), ("job".into(), "other".into())],
         };
         let (_, body) = pack(&[row("a", 10), row("b", 20)]);
@@ -296,6 +313,15 @@ mod tests {
         let labels = Labels::from_pairs([(METRIC_NAME, "b"), ("job", "a"), ("site", "s")]);
         assert_eq!(sorted.shards, [vec![Row { labels, ..row("b", 20) }]]);
         assert_eq!(sorted.kept_back, 2);
+
+        let exit = Exit {
+            except: vec![vec![Matcher::equal(METRIC_NAME, "b")]],
+            without: vec!["job".into(), "none".into()],
+            ..Exit::default()
+        };
+        let (sorted, _) = unpack(std::iter::once(&body[..]), &exit, 1);
+        let labels = Labels::from_pairs([(METRIC_NAME, "a")]);
+        assert_eq!(sorted.shards, [vec![Row { labels, ..row("a", 10) }]]);
     }
 
     #[test]

@@ -134,11 +134,8 @@ impl Evaluation<'_> {
         };
         let settings = queries.settings();
         let options = Options {
-            lookback_ms: settings.lookback_ms,
-            max_samples: settings.max_samples,
             subquery_step_ms: self.group.interval_ms as i64,
-            stop: &stop,
-            ..Options::default()
+            ..crate::queries::options(&settings, &stop)
         };
         let outcome = query
             .instant(&**self.state.sink.store(), self.query_ms() as i64, &options)

@@ -477,9 +477,9 @@ impl Loop {
             return;
         }
         self.pinged_at_ms = now_ms;
-        let (url, done) = (dead_man.url.clone(), self.done.clone());
+        let (url, post, done) = (dead_man.url.clone(), dead_man.post, self.done.clone());
         tokio::spawn(async move {
-            let result = notify::ping(&url).await;
+            let result = notify::ping(&url, post).await;
             let _ = done.send(Done::Ping(result)).await;
         });
     }

@@ -70,6 +70,7 @@ impl Files<'_> {
             if pool.limits.body_bytes == Limits::default().body_bytes {
                 pool.limits.body_bytes = self.site.limits.body.0;
             }
+            pool.limits.series = self.site.limits.series;
             let key = format!("file/{}", pool.name);
             self.planned.pools.push(PoolPlan { key, pool: Arc::new(pool), fixed: Vec::new() });
         }
@@ -156,6 +157,7 @@ fn of_targets(site: &site::Monitor) -> Vec<PoolPlan> {
             pool.fallback = Some(Protocol::Text004);
             pool.limits.body_bytes = limits.body.0;
             pool.limits.samples = limits.samples as u64;
+            pool.limits.series = limits.series;
             pool.limits.labels = limits.labels;
             pool.limits.label_value = limits.label_value;
             let fixed = targets.into_iter().map(|target| fixed(target, &pool)).collect();

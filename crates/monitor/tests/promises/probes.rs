@@ -12,6 +12,7 @@ fn page(name: &str, fake: &Fake, public: bool) -> Probe {
         not_body: None,
         no_redirects: false,
         insecure: false,
+        ca: None,
     };
     Probe { name: name.into(), kind, every: Millis(1_000), timeout: Millis(900), public }
 }

@@ -291,6 +291,8 @@ fn sending(name: &str, url: String, version_2: bool) -> site::RemoteWrite {
         queue: base::Bytes(64 << 20),
         shards: 4,
         only: vec!["{job=\"app\"}".into()],
+        except: Vec::new(),
+        without: Vec::new(),
     }
 }
 

@@ -177,6 +177,7 @@ fn a_remote_alertmanager_is_sent_alerts_and_an_outside_checker_is_called() {
     }];
     site.dead_man = Some(site::DeadMan {
         url: Secret::new(format!("http://{}/ping/t0k3n", remote.address)),
+        post: false,
         every: Millis(1_000),
     });
     remote.say(500, "not yet");

@@ -32,7 +32,7 @@ type Newest = (i64, Value);
 
 async fn newest(state: &State, any_of: Vec<Vec<Matcher>>) -> Result<BTreeMap<Labels, Newest>, Failure> {
     let settings = state.queries.settings();
-    let (timeout, lookback_ms) = (settings.timeout, settings.lookback_ms);
+    let (timeout, lookback_ms) = (settings.timeout.duration(), settings.lookback_ms());
     let external = state.plan().site.external_labels.clone();
     let now_ms = sys::clock::now_ms() as i64;
     let found = state.queries.run(timeout, move |store, options| {

@@ -94,12 +94,13 @@ struct Asked {
 impl Asked {
     fn of(state: &State, params: &Params) -> Result<Self, Failure> {
         let settings = state.queries.settings();
+        let most = settings.timeout.duration();
         let timeout = match duration_param(params, "timeout")? {
-            Some(asked_ms) => Duration::from_millis(asked_ms.max(0) as u64).min(settings.timeout),
-            None => settings.timeout,
+            Some(asked_ms) => Duration::from_millis(asked_ms.max(0) as u64).min(most),
+            None => most,
         };
         let lookback_ms = match duration_param(params, "lookback_delta")? {
-            None | Some(0) => settings.lookback_ms,
+            None | Some(0) => settings.lookback_ms(),
             Some(ms) if (1..=MAX_LOOKBACK_MS).contains(&ms) => ms,
             Some(_) => return Err(Failure::parameter("lookback_delta", "it is between 1ms and 1d")),
         };
@@ -151,7 +152,7 @@ where
 /// A line in the event log for what took long or was stopped.
 fn note(state: &State, endpoint: &str, text: String, took: Duration, ran: &Result<(String, u64), Error>) {
     let stopped = matches!(ran, Err(Error::Limit(_) | Error::Timeout | Error::Source(_)));
-    if !stopped && took < state.queries.settings().slow || !state.queries.may_log() {
+    if !stopped && took < state.queries.settings().slow.duration() || !state.queries.may_log() {
         return;
     }
     let (result, samples) = match ran {

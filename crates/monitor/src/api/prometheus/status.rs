@@ -84,13 +84,12 @@ pub(super) fn config(state: &State) -> String {
 pub(super) fn flags(state: &State) -> String {
     let plan = state.plan();
     let settings = state.queries.settings();
-    let millis = |d: std::time::Duration| format_duration(d.as_millis() as i64);
     let listen = lock(&state.listening).iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     success(&json!({
-        "query.lookback-delta": format_duration(settings.lookback_ms),
+        "query.lookback-delta": format_duration(settings.lookback_ms()),
         "query.max-concurrency": settings.at_once.to_string(),
-        "query.max-samples": settings.max_samples.to_string(),
-        "query.timeout": millis(settings.timeout),
+        "query.max-samples": settings.samples.to_string(),
+        "query.timeout": format_duration(settings.timeout.0 as i64),
         "storage.tsdb.out-of-order-time-window": plan.site.store.out_of_order.to_string(),
         "storage.tsdb.path": state.state_dir.join("monitor/store").display().to_string(),
         "storage.tsdb.retention.size": plan.site.retention_bytes.to_string(),
