@@ -54,6 +54,7 @@ mod settings;
 mod store;
 mod text;
 mod times;
+mod unpack;
 mod walk;
 
 pub use report::{

@@ -1,7 +1,7 @@
-//! Numbers in a block's chunks: scaled to whole ones, differences, planes of
-//! bytes (docs/formats/store-block.md, "Chunk").
+//! Packing the numbers of a block's chunks: scaled to whole ones, differences,
+//! planes of bytes (docs/formats/store-block.md, "Chunk"). Unpacking is in `unpack`.
 
-use crate::bytes::{Malformed, Reader, put_varint, put_zigzag, unzigzag, zigzag};
+use crate::bytes::{Malformed, Reader, put_varint, put_zigzag, zigzag};
 
 /// Samples of a chunk in a block.
 pub(crate) const MAX_SAMPLES: usize = 8_192;
@@ -13,14 +13,14 @@ pub(crate) const RAW: u8 = 3;
 
 /// Up to 10^15 a scaled number keeps as many digits as a double has.
 const MAX_EXPONENT: u8 = 15;
-const POWERS: [f64; 16] =
+pub(crate) const POWERS: [f64; 16] =
     [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
 /// Up to here all whole numbers have doubles of their own: 2^53.
 const WHOLE: f64 = 9_007_199_254_740_992.0;
 /// Adding and taking this away rounds to a whole number, below 2^51.
 const ROUND: f64 = 6_755_399_441_055_744.0;
 /// Planes of raw values that go to the low part; the highest two repeat.
-const RAW_LOW: usize = 6;
+pub(crate) const RAW_LOW: usize = 6;
 
 /// Packs values; keeps its buffers.
 #[derive(Debug, Default)]
@@ -215,115 +215,22 @@ fn put_raw(values: &[f64], low: &mut Vec<u8>, high: &mut Vec<u8>) -> u8 {
     RAW
 }
 
-/// Unpacks values; keeps its buffers.
-#[derive(Debug, Default)]
-pub(crate) struct Unpacker {
-    coded: Vec<u64>,
-    exceptions: Vec<(usize, f64)>,
-    large: Vec<(usize, u64)>,
-}
-
-impl Unpacker {
-    /// Reads `count` values (at least one) of a kind into the place of what is there.
-    pub(crate) fn unpack(
-        &mut self,
-        kind: u8,
-        count: usize,
-        low: &mut Reader<'_>,
-        high: &mut Reader<'_>,
-        into: &mut Vec<f64>,
-    ) -> Result<(), Malformed> {
-        into.clear();
-        match kind {
-            CONSTANT => into.resize(count, f64::from_bits(low.u64()?)),
-            SCALED | SCALED_TWICE => self.unpack_scaled(kind == SCALED_TWICE, count, low, high, into)?,
-            RAW => {
-                self.coded.clear();
-                self.coded.resize(count, 0);
-                add_planes(&mut self.coded, 0..RAW_LOW, low)?;
-                add_planes(&mut self.coded, RAW_LOW..8, high)?;
-                let mut before = 0;
-                into.extend(self.coded.iter().map(|xor| {
-                    before ^= xor;
-                    f64::from_bits(before)
-                }));
-            }
-            _ => return Err(Malformed),
-        }
-        Ok(())
-    }
-
-    fn unpack_scaled(
-        &mut self,
-        twice: bool,
-        count: usize,
-        low: &mut Reader<'_>,
-        high: &mut Reader<'_>,
-        into: &mut Vec<f64>,
-    ) -> Result<(), Malformed> {
-        let power = *POWERS.get(usize::from(low.u8()?)).ok_or(Malformed)?;
-        let shift = u32::from(low.u8()?);
-        let width = usize::from(low.u8()?);
-        if shift > 63 || !(1..=8).contains(&width) {
-            return Err(Malformed);
-        }
-        list(low, count, &mut self.exceptions, |low| low.u64().map(f64::from_bits))?;
-        list(low, count - 1, &mut self.large, |low| low.varint())?;
-        let mut number = low.zigzag()?;
-        self.coded.clear();
-        self.coded.extend(low.bytes(count - 1)?.iter().map(|byte| u64::from(*byte)));
-        add_planes(&mut self.coded, 1..width, high)?;
-        for (at, coded) in &self.large {
-            self.coded[*at] = *coded;
-        }
-        into.reserve(count);
-        // Differences of ours fit: wrapping is for damage that no CRC noticed.
-        into.push(number as f64 / power);
-        if twice {
-            let mut slope = 0i64;
-            into.extend(self.coded.iter().map(|coded| {
-                slope = slope.wrapping_add(unzigzag(*coded) << shift);
-                number = number.wrapping_add(slope);
-                number as f64 / power
-            }));
-        } else if power == 1.0 {
-            into.extend(self.coded.iter().map(|coded| {
-                number = number.wrapping_add(unzigzag(*coded) << shift);
-                number as f64
-            }));
-        } else {
-            into.extend(self.coded.iter().map(|coded| {
-                number = number.wrapping_add(unzigzag(*coded) << shift);
-                number as f64 / power
-            }));
-        }
-        for (at, value) in &self.exceptions {
-            into[*at] = *value;
-        }
-        Ok(())
-    }
-}
-
-/// Reads a list of places, each below `count`, with something at each.
-fn list<T>(
-    from: &mut Reader<'_>,
-    count: usize,
-    into: &mut Vec<(usize, T)>,
-    read: impl Fn(&mut Reader<'_>) -> Result<T, Malformed>,
-) -> Result<(), Malformed> {
-    into.clear();
-    let mut place = 0usize;
-    for _ in 0..from.count()? {
-        place = place.checked_add(from.size()?).filter(|p| *p < count).ok_or(Malformed)?;
-        into.push((place, read(from)?));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::unpack::Unpacker;
     use proptest::prelude::*;
+    use std::ops::Range;
+
+    /// Values of a part, as bits; nothing is left of the chunk then.
+    fn unpack(kind: u8, count: usize, part: Range<usize>, low: &[u8], high: &[u8]) -> Vec<u64> {
+        let (mut low, mut high) = (Reader(low), Reader(high));
+        let mut read = Vec::new();
+        let give = |values: &[f64]| read.extend(values.iter().map(|value| value.to_bits()));
+        Unpacker::default().unpack(kind, count, part, &mut low, &mut high, give).unwrap();
+        assert!(low.0.is_empty() && high.0.is_empty());
+        read
+    }
 
     fn any_value() -> impl Strategy<Value = f64> {
         prop_oneof![
@@ -340,12 +247,14 @@ mod tests {
     fn check(values: &[f64]) -> (u8, usize, usize) {
         let (mut low, mut high) = (Vec::new(), Vec::new());
         let kind = Packer::default().pack(values, &mut low, &mut high);
-        let (mut l, mut h) = (Reader(&low), Reader(&high));
-        let mut read = Vec::new();
-        Unpacker::default().unpack(kind, values.len(), &mut l, &mut h, &mut read).unwrap();
-        assert!(l.0.is_empty() && h.0.is_empty());
-        let bits = |v: &[f64]| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-        assert_eq!(bits(&read), bits(values));
+        let bits: Vec<u64> = values.iter().map(|v| v.to_bits()).collect();
+        let count = values.len();
+        assert_eq!(unpack(kind, count, 0..count, &low, &high), bits);
+        // A part of them needs nothing but what comes before it.
+        for part in [0..0, count / 2..count, count / 3..count / 2, count - 1..count, count / 7..count * 6 / 7]
+        {
+            assert_eq!(unpack(kind, count, part.clone(), &low, &high), bits[part]);
+        }
         (kind, low.len(), high.len())
     }
 
@@ -361,12 +270,33 @@ mod tests {
         }
 
         #[test]
+        fn numbers_of_any_width_read_back(
+            bits in 1u32..53, shift in 0u32..20, exponent in 0usize..4,
+            coded in prop::collection::vec((any::<u64>(), 0u32..40), 1..300),
+        ) {
+            // Runs of narrow differences with wide ones among them, and their sums.
+            let of = |(random, rare): &(u64, u32)| {
+                let bits = if *rare == 0 { 45 } else { bits.min(45) };
+                (*random as i64) >> (64 - bits) << shift.min(45 - bits)
+            };
+            let differences: Vec<i64> = coded.iter().map(of).collect();
+            let sums = |of: &[i64]| -> Vec<i64> {
+                of.iter().scan(0i64, |sum, n| { *sum += n; Some(*sum >> 4) }).collect()
+            };
+            let whole = sums(&differences);
+            for numbers in [&differences, &whole, &sums(&whole)] {
+                check(&numbers.iter().map(|n| (n >> 2) as f64 / POWERS[exponent]).collect::<Vec<_>>());
+            }
+        }
+
+        #[test]
         fn malformed_bytes_never_panic(
             bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0u8..6, count in 1usize..300,
         ) {
-            let mut into = Vec::new();
             let (low, high) = bytes.split_at(bytes.len() / 2);
-            let _ = Unpacker::default().unpack(kind, count, &mut Reader(low), &mut Reader(high), &mut into);
+            for part in [0..count, count / 2..count, 0..count / 3] {
+                let _ = Unpacker::default().unpack(kind, count, part, &mut Reader(low), &mut Reader(high), |_| {});
+            }
         }
     }
 

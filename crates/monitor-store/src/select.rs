@@ -209,9 +209,12 @@ impl SeriesStream for Stream<'_> {
             let mut hits = std::mem::take(&mut self.hits);
             let Some(labels) = least(&self.cursors, next, &mut hits) else { return Ok(false) };
             into.clear();
-            let mut rolled = 0;
+            let chunks = hits.iter().flat_map(|hit| &self.cursors[*hit].places);
+            let sure = chunks.map(|place| place.sure_samples(self.start_ms, self.end_ms));
+            into.points.reserve(sure.sum());
+            let (mut rolled, mut ascending) = (0, true);
             for hit in &hits {
-                self.read(*hit, &labels, into);
+                ascending &= self.read(*hit, &labels, into);
                 if self.cursors[*hit].reader.block.about.resolution_ms != 0 {
                     rolled = into.points.len();
                 }
@@ -222,10 +225,11 @@ impl SeriesStream for Stream<'_> {
             {
                 let had = (into.points.len(), into.histograms.len());
                 self.decode_head(part, into);
+                ascending &= follows(into, had.0);
                 drop_clashes(into, had);
             }
             raw_first(into, rolled);
-            settle(into);
+            settle(into, ascending);
             if !into.is_empty() {
                 into.labels = labels;
                 return Ok(true);
@@ -243,11 +247,13 @@ impl SeriesStream for Stream<'_> {
 }
 
 impl Stream<'_> {
-    /// Appends what one block has of a series, and goes on to its next.
-    fn read(&mut self, hit: usize, labels: &Labels, into: &mut SeriesData) {
+    /// Appends what one block has of a series, and goes on to its next. Tells
+    /// whether its numbers are later than what was there, each than the one before.
+    fn read(&mut self, hit: usize, labels: &Labels, into: &mut SeriesData) -> bool {
         let cursor = &mut self.cursors[hit];
         let had = (into.points.len(), into.histograms.len());
-        let read = read_block(cursor, &mut self.tools, self.column, into);
+        let mut ascending = true;
+        let read = read_block(cursor, &mut self.tools, self.column, &mut ascending, into);
         let read = read.and_then(|()| {
             for (start_ms, end_ms) in cursor.deleted(labels) {
                 remove(into, had, start_ms, end_ms);
@@ -261,8 +267,10 @@ impl Stream<'_> {
             let block = cursor.reader.block.clone();
             self.warnings.insert(self.store.set_aside(&block, &why));
         }
+        ascending
     }
 
+    /// Appends what the head has of a series, in ascending order.
     fn decode_head(&self, part: Part, into: &mut SeriesData) {
         match part {
             Part::Samples(samples) => samples.append_to(into, self.start_ms, self.end_ms),
@@ -287,6 +295,7 @@ fn read_block(
     cursor: &mut Cursor,
     tools: &mut Tools,
     column: usize,
+    ascending: &mut bool,
     into: &mut SeriesData,
 ) -> Result<(), String> {
     let block = cursor.reader.block.clone();
@@ -295,9 +304,12 @@ fn read_block(
     // The places are copied out, because reading needs the rest of the cursor.
     let places = std::mem::take(&mut cursor.places);
     let column = if block.about.resolution_ms == 0 { 0 } else { column };
-    let read = places
-        .iter()
-        .try_for_each(|place| cursor.reader.append_to(tools, tables, *place, column, range, into));
+    let read = places.iter().try_for_each(|place| {
+        let had = into.points.len();
+        let read = cursor.reader.append_to(tools, tables, *place, column, range, into);
+        *ascending &= follows(into, had);
+        read
+    });
     cursor.places = places;
     read
 }
@@ -345,9 +357,16 @@ fn drop_clashes(into: &mut SeriesData, had: (usize, usize)) {
     filter(&mut into.histogram_starts, &kept);
 }
 
-/// Makes the lists ascending; of the same time the first counts.
-fn settle(into: &mut SeriesData) {
-    let points = into.points.is_sorted_by(|a, b| a.at_ms < b.at_ms);
+/// Whether the point at a place, where there is one, is later than the one before it.
+fn follows(into: &SeriesData, at: usize) -> bool {
+    let before = at.checked_sub(1).map(|before| into.points[before].at_ms);
+    into.points.get(at).is_none_or(|point| before.is_none_or(|before| before < point.at_ms))
+}
+
+/// Makes the lists ascending (of points it is known whether they are); of the
+/// same time the first counts.
+fn settle(into: &mut SeriesData, points: bool) {
+    debug_assert!(!points || into.points.is_sorted_by(|a, b| a.at_ms < b.at_ms));
     let histograms = into.histograms.is_sorted_by(|a, b| a.at_ms < b.at_ms);
     if !points {
         let mut order: Vec<usize> = (0..into.points.len()).collect();

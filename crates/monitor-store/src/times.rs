@@ -3,6 +3,8 @@
 
 use crate::bytes::{Malformed, Reader, put_varint, unzigzag, zigzag};
 use crate::numbers::{MAX_SAMPLES, add_planes, put_planes};
+use crate::samples::within;
+use std::ops::Range;
 use zstd::bulk::{Compressor, Decompressor};
 
 const DIFFERENCES: u8 = 0;
@@ -64,63 +66,136 @@ fn grid(times: &[i64]) -> (u64, Vec<u64>) {
     (step, coded.collect())
 }
 
-/// Reads the times of a column into the place of what is there. `bytes` is
-/// empty where the times are steady.
-pub(crate) fn unpack(
-    first_ms: i64,
-    last_ms: i64,
+/// A column of times, read; each is later than the one before.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Times {
     count: usize,
-    bytes: &[u8],
-    zstd: &mut Decompressor<'_>,
-    into: &mut Vec<i64>,
-) -> Result<(), Malformed> {
-    into.clear();
-    if count == 0 || count > MAX_SAMPLES || first_ms > last_ms {
-        return Err(Malformed);
+    first_ms: i64,
+    /// Between all times, where they are steady.
+    step_ms: Option<i64>,
+    /// All times; of steady ones only once they were filled in.
+    list: Vec<i64>,
+    coded: Vec<u64>,
+}
+
+impl Times {
+    pub(crate) fn len(&self) -> usize {
+        self.count
     }
-    if bytes.is_empty() {
-        let span = last_ms.checked_sub(first_ms).ok_or(Malformed)?;
-        let step = if count == 1 { 0 } else { span / (count as i64 - 1) };
-        if step * (count as i64 - 1) != span {
+
+    /// The first time and the distance of the others, where they are steady.
+    pub(crate) fn steady(&self) -> Option<(i64, i64)> {
+        self.step_ms.map(|step_ms| (self.first_ms, step_ms))
+    }
+
+    /// The `i`th.
+    pub(crate) fn at(&self, i: usize) -> i64 {
+        match self.steady() {
+            Some((first_ms, step_ms)) => first_ms + i as i64 * step_ms,
+            None => self.list[i],
+        }
+    }
+
+    /// Makes a list of steady ones, too.
+    pub(crate) fn fill(&mut self) {
+        if self.list.is_empty() {
+            let Self { count, first_ms, step_ms, .. } = *self;
+            let step_ms = step_ms.unwrap_or_default();
+            self.list.extend((0..count as i64).map(|i| first_ms + i * step_ms));
+        }
+    }
+
+    /// All of them; of steady ones only once they were filled in.
+    pub(crate) fn list(&self) -> &[i64] {
+        debug_assert_eq!(self.list.len(), self.count);
+        &self.list
+    }
+
+    /// The places of those between two times, both inclusive.
+    pub(crate) fn within(&self, start_ms: i64, end_ms: i64) -> Range<usize> {
+        let Some((first_ms, step_ms)) = self.steady() else { return within(&self.list, start_ms, end_ms) };
+        let last_ms = first_ms + (self.count as i64 - 1) * step_ms;
+        if start_ms > end_ms || start_ms > last_ms || end_ms < first_ms {
+            return 0..0;
+        }
+        let from = ((start_ms.max(first_ms) - first_ms) as usize).div_ceil(step_ms as usize);
+        let to = ((end_ms.min(last_ms) - first_ms) / step_ms + 1) as usize;
+        from..to.max(from)
+    }
+
+    /// Puts a column in the place of what is there. `bytes` is empty where the
+    /// times are steady.
+    pub(crate) fn read(
+        &mut self,
+        first_ms: i64,
+        last_ms: i64,
+        count: usize,
+        bytes: &[u8],
+        zstd: &mut Decompressor<'_>,
+    ) -> Result<(), Malformed> {
+        self.list.clear();
+        (self.count, self.first_ms, self.step_ms) = (0, first_ms, None);
+        if count == 0 || count > MAX_SAMPLES || first_ms > last_ms {
             return Err(Malformed);
         }
-        into.extend((0..count as i64).map(|i| first_ms + i * step));
-        return Ok(());
-    }
-    let mut reader = Reader(bytes);
-    let kind = reader.u8()?;
-    let step = if kind == GRID { reader.varint()? as i64 } else { 0 };
-    let width = usize::from(reader.u8()?);
-    if !(1..=8).contains(&width) || kind > GRID {
-        return Err(Malformed);
-    }
-    let size = (count - 1) * width;
-    let unpacked;
-    let mut planes = if reader.0.len() == size {
-        reader
-    } else {
-        unpacked = zstd.decompress(reader.0, size).map_err(|_| Malformed)?;
-        Reader(&unpacked)
-    };
-    let mut coded = vec![0; count - 1];
-    add_planes(&mut coded, 0..width, &mut planes)?;
-    into.push(first_ms);
-    let (mut at_ms, mut distance, mut steady) = (first_ms, 0i64, first_ms);
-    for n in coded {
-        let before = at_ms;
-        if kind == GRID {
-            steady = steady.wrapping_add(step);
-            at_ms = steady.wrapping_add(unzigzag(n));
+        if bytes.is_empty() {
+            let span = last_ms.checked_sub(first_ms).ok_or(Malformed)?;
+            // Of a single time any step is right.
+            let step_ms = span.checked_div(count as i64 - 1).unwrap_or(1);
+            if step_ms < 1 || step_ms * (count as i64 - 1) != span {
+                return Err(Malformed);
+            }
+            self.step_ms = Some(step_ms);
         } else {
-            distance = distance.wrapping_add(unzigzag(n));
-            at_ms = at_ms.wrapping_add(distance);
+            self.read_list(last_ms, count, bytes, zstd)?;
         }
-        if at_ms <= before {
+        self.count = count;
+        Ok(())
+    }
+
+    fn read_list(
+        &mut self,
+        last_ms: i64,
+        count: usize,
+        bytes: &[u8],
+        zstd: &mut Decompressor<'_>,
+    ) -> Result<(), Malformed> {
+        let mut reader = Reader(bytes);
+        let kind = reader.u8()?;
+        let step = if kind == GRID { reader.varint()? as i64 } else { 0 };
+        let width = usize::from(reader.u8()?);
+        if !(1..=8).contains(&width) || kind > GRID {
             return Err(Malformed);
         }
-        into.push(at_ms);
+        let size = (count - 1) * width;
+        let unpacked;
+        let mut planes = if reader.0.len() == size {
+            reader
+        } else {
+            unpacked = zstd.decompress(reader.0, size).map_err(|_| Malformed)?;
+            Reader(&unpacked)
+        };
+        self.coded.clear();
+        self.coded.resize(count - 1, 0);
+        add_planes(&mut self.coded, 0..width, &mut planes)?;
+        self.list.push(self.first_ms);
+        let (mut at_ms, mut distance, mut steady) = (self.first_ms, 0i64, self.first_ms);
+        for n in &self.coded {
+            let before = at_ms;
+            if kind == GRID {
+                steady = steady.wrapping_add(step);
+                at_ms = steady.wrapping_add(unzigzag(*n));
+            } else {
+                distance = distance.wrapping_add(unzigzag(*n));
+                at_ms = at_ms.wrapping_add(distance);
+            }
+            if at_ms <= before {
+                return Err(Malformed);
+            }
+            self.list.push(at_ms);
+        }
+        if at_ms == last_ms { Ok(()) } else { Err(Malformed) }
     }
-    if at_ms == last_ms { Ok(()) } else { Err(Malformed) }
 }
 
 #[cfg(test)]
@@ -133,10 +208,21 @@ mod tests {
         if !is_steady(times) {
             pack(times, &mut Compressor::new(1).unwrap(), &mut bytes).unwrap();
         }
-        let mut read = Vec::new();
+        let mut read = Times::default();
         let mut zstd = Decompressor::new().unwrap();
-        unpack(times[0], times[times.len() - 1], times.len(), &bytes, &mut zstd, &mut read).unwrap();
-        assert_eq!(read, times);
+        let (first_ms, last_ms) = (times[0], times[times.len() - 1]);
+        read.read(first_ms, last_ms, times.len(), &bytes, &mut zstd).unwrap();
+        let middle_ms = times[times.len() / 2];
+        for start_ms in [i64::MIN, first_ms - 1, first_ms, first_ms + 1, middle_ms, last_ms, last_ms + 1] {
+            for end_ms in [first_ms - 1, first_ms, middle_ms - 1, middle_ms, last_ms, i64::MAX] {
+                let found = read.within(start_ms, end_ms);
+                let right = within(times, start_ms, end_ms);
+                assert!(found == right || found.is_empty() && right.is_empty(), "{found:?} {right:?}");
+            }
+        }
+        assert_eq!((0..times.len()).map(|i| read.at(i)).collect::<Vec<_>>(), times);
+        read.fill();
+        assert_eq!((read.list(), read.len()), (times, times.len()));
         bytes.len()
     }
 
@@ -154,8 +240,13 @@ mod tests {
         #[test]
         fn malformed_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..100), count in 0usize..9_000) {
             let mut zstd = Decompressor::new().unwrap();
-            let _ = unpack(0, 1_000_000, count, &bytes, &mut zstd, &mut Vec::new());
-            let _ = unpack(i64::MIN, i64::MAX, count, &bytes, &mut zstd, &mut Vec::new());
+            let mut times = Times::default();
+            for (first_ms, last_ms) in [(0, 1_000_000), (i64::MIN, i64::MAX), (5, 5)] {
+                if times.read(first_ms, last_ms, count, &bytes, &mut zstd).is_ok() {
+                    times.fill();
+                    assert!(times.list().len() == count && times.list().is_sorted_by(|a, b| a < b));
+                }
+            }
         }
     }
 

@@ -2,9 +2,11 @@
 
 use crate::bytes::{Malformed, Reader, put_varint, put_zigzag};
 use crate::histograms::{Sequence, read_sequence};
-use crate::numbers::{Packer, Unpacker};
+use crate::numbers::Packer;
 use crate::samples::Samples;
+use crate::unpack::Unpacker;
 use monitor_model::{Column, Histogram};
+use std::ops::Range;
 use std::sync::Arc;
 
 const KIND: u8 = 15;
@@ -71,7 +73,7 @@ pub(super) fn pack_histograms(histograms: &[Arc<Histogram>], starts: &[i64], low
 pub(super) fn pack_rolled(
     packer: &mut Packer,
     rolled: &Rolled,
-    part: std::ops::Range<usize>,
+    part: Range<usize>,
     low: &mut Vec<u8>,
     high: &mut Vec<u8>,
 ) {
@@ -112,40 +114,51 @@ pub(super) struct Parts<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Opener {
     numbers: Unpacker,
-    values: Vec<f64>,
 }
 
 /// What a chunk turned out to hold.
 pub(super) enum Opened<'a> {
-    Values { values: &'a [f64], starts: Vec<i64> },
+    Values(Values<'a>),
     Histograms { histograms: Vec<Arc<Histogram>>, starts: Vec<i64> },
 }
 
+/// Numbers that are still packed.
+pub(super) struct Values<'a> {
+    kind: u8,
+    low: Reader<'a>,
+    high: Reader<'a>,
+    pub(super) starts: Vec<i64>,
+}
+
+/// Opens a chunk of `count` samples; of a rollup one column.
+pub(super) fn open(parts: Parts<'_>, count: usize, column: usize) -> Result<Opened<'_>, Malformed> {
+    let (mut low, mut high) = (Reader(parts.low), Reader(parts.high));
+    let mut kind = low.u8()?;
+    let starts = if kind & STARTS == 0 { Vec::new() } else { read_starts(&mut low, count)? };
+    kind &= KIND;
+    if kind == HISTOGRAMS {
+        let mut histograms = Vec::with_capacity(count);
+        read_sequence(&mut low, count, |h| histograms.push(h))?;
+        return Ok(Opened::Histograms { histograms, starts });
+    }
+    if kind == ROLLUP {
+        (low, high) = rolled_parts(low, high, column)?;
+        kind = low.u8()?;
+    }
+    Ok(Opened::Values(Values { kind, low, high, starts }))
+}
+
 impl Opener {
-    /// Reads a chunk of `count` samples; of a rollup one column.
-    pub(super) fn open(
+    /// Gives a part of a chunk's `count` numbers, piece by piece.
+    #[inline]
+    pub(super) fn unpack(
         &mut self,
-        parts: Parts<'_>,
+        mut values: Values<'_>,
         count: usize,
-        column: usize,
-    ) -> Result<Opened<'_>, Malformed> {
-        let (mut low, mut high) = (Reader(parts.low), Reader(parts.high));
-        let kind = low.u8()?;
-        let starts = if kind & STARTS == 0 { Vec::new() } else { read_starts(&mut low, count)? };
-        match kind & KIND {
-            HISTOGRAMS => {
-                let mut histograms = Vec::with_capacity(count);
-                read_sequence(&mut low, count, |h| histograms.push(h))?;
-                return Ok(Opened::Histograms { histograms, starts });
-            }
-            ROLLUP => {
-                let (mut low, mut high) = rolled_parts(low, high, column)?;
-                let kind = low.u8()?;
-                self.numbers.unpack(kind, count, &mut low, &mut high, &mut self.values)?;
-            }
-            kind => self.numbers.unpack(kind, count, &mut low, &mut high, &mut self.values)?,
-        }
-        Ok(Opened::Values { values: &self.values, starts })
+        part: Range<usize>,
+        give: impl FnMut(&[f64]),
+    ) -> Result<(), Malformed> {
+        self.numbers.unpack(values.kind, count, part, &mut values.low, &mut values.high, give)
     }
 
     /// Appends a chunk to samples.
@@ -156,11 +169,12 @@ impl Opener {
         into: &mut Samples,
     ) -> Result<(), Malformed> {
         let count = times.len();
-        match self.open(parts, count, 0)? {
-            Opened::Values { values, starts } => {
+        match open(parts, count, 0)? {
+            Opened::Values(mut values) => {
                 let had = into.times.len();
+                let starts = std::mem::take(&mut values.starts);
+                self.unpack(values, count, 0..count, |values| into.values.extend_from_slice(values))?;
                 into.times.extend_from_slice(times);
-                into.values.extend_from_slice(values);
                 crate::samples::append_starts(&mut into.starts, had, &starts, 0..count);
             }
             Opened::Histograms { histograms, starts } => {
@@ -185,8 +199,9 @@ impl Opener {
             return self.append(parts, times, last);
         }
         for column in 0..COLUMNS {
-            if let Opened::Values { values, .. } = self.open(parts, times.len(), column)? {
-                into.columns[column].extend_from_slice(values);
+            if let Opened::Values(values) = open(parts, times.len(), column)? {
+                let into = &mut into.columns[column];
+                self.unpack(values, times.len(), 0..times.len(), |values| into.extend_from_slice(values))?;
             }
         }
         into.times.extend_from_slice(times);

@@ -1,11 +1,12 @@
 //! Reading a block.
 
-use super::chunk::{Opened, Opener, Parts};
+use super::chunk::{Opened, Opener, Parts, Values, open};
 use super::tables::ColumnRow;
 use super::{About, COLUMN_TABLE, FOOTER, MAGIC, REPLACES, Rolled, TABLES, Tables};
 use crate::bytes::{Malformed, Reader, u64_at};
-use crate::samples::{Samples, append_starts, within};
-use crate::times;
+use crate::numbers::MAX_SAMPLES;
+use crate::samples::{Samples, append_starts};
+use crate::times::Times;
 use monitor_model::{HistogramPoint, Point, SeriesData};
 use std::fs::File;
 use std::ops::Range;
@@ -43,6 +44,15 @@ pub(crate) struct ChunkPlace {
     group: u32,
     column: u32,
     pub(crate) times: ColumnRow,
+}
+
+impl ChunkPlace {
+    /// How many samples are within two times for sure.
+    pub(crate) fn sure_samples(&self, start_ms: i64, end_ms: i64) -> usize {
+        let inside = self.times.first_ms >= start_ms && self.times.last_ms <= end_ms;
+        // A larger count is damage, and must not ask for memory.
+        if inside { (self.times.count as usize).min(MAX_SAMPLES) } else { 0 }
+    }
 }
 
 impl Block {
@@ -169,7 +179,7 @@ pub(crate) struct BlockReader {
     /// Where the low and the high part of each chunk of the group end.
     ends: Vec<(usize, usize)>,
     column: Option<u32>,
-    times: Vec<i64>,
+    times: Times,
 }
 
 impl BlockReader {
@@ -182,7 +192,7 @@ impl BlockReader {
             high: Vec::new(),
             ends: Vec::new(),
             column: None,
-            times: Vec::new(),
+            times: Times::default(),
         }
     }
 
@@ -211,16 +221,21 @@ impl BlockReader {
             self.column = None;
             let row = place.times;
             tools.buffer.clear();
-            tools.buffer.resize(row.length as usize, 0);
-            self.block
-                .file
-                .read_exact_at(&mut tools.buffer, row.offset)
-                .map_err(|error| error.to_string())?;
+            if row.length > 0 {
+                if row.offset.saturating_add(u64::from(row.length)) > self.block.bytes {
+                    return Err("a column of times lies outside of the file".into());
+                }
+                tools.buffer.resize(row.length as usize, 0);
+                self.block
+                    .file
+                    .read_exact_at(&mut tools.buffer, row.offset)
+                    .map_err(|error| error.to_string())?;
+            }
             if crc32fast::hash(&tools.buffer) != row.crc {
                 return Err("a column of times is damaged".into());
             }
-            let count = row.count as usize;
-            times::unpack(row.first_ms, row.last_ms, count, &tools.buffer, &mut tools.zstd, &mut self.times)
+            self.times
+                .read(row.first_ms, row.last_ms, row.count as usize, &tools.buffer, &mut tools.zstd)
                 .map_err(|Malformed| "a column of times cannot be understood")?;
             self.column = Some(place.column);
         }
@@ -271,7 +286,8 @@ impl BlockReader {
         into: &mut Samples,
     ) -> Result<(), String> {
         self.load(tools, tables, place)?;
-        let read = tools.opener.append(self.parts(place.chunk)?, &self.times, into);
+        self.times.fill();
+        let read = tools.opener.append(self.parts(place.chunk)?, self.times.list(), into);
         read.map_err(|Malformed| "a chunk cannot be understood".into())
     }
 
@@ -285,7 +301,8 @@ impl BlockReader {
         last: &mut Samples,
     ) -> Result<(), String> {
         self.load(tools, tables, place)?;
-        let read = tools.opener.append_rolled(self.parts(place.chunk)?, &self.times, into, last);
+        self.times.fill();
+        let read = tools.opener.append_rolled(self.parts(place.chunk)?, self.times.list(), into, last);
         read.map_err(|Malformed| "a chunk cannot be understood".into())
     }
 
@@ -301,27 +318,56 @@ impl BlockReader {
         into: &mut SeriesData,
     ) -> Result<(), String> {
         self.load(tools, tables, place)?;
-        let part = within(&self.times, start_ms, end_ms);
-        let times = &self.times[part.clone()];
-        match tools.opener.open(self.parts(place.chunk)?, self.times.len(), column) {
-            Ok(Opened::Values { values, starts }) => {
-                let had = into.points.len();
-                let points = times.iter().zip(&values[part.clone()]);
-                into.points.extend(points.map(|(at_ms, value)| Point { at_ms: *at_ms, value: *value }));
-                append_starts(&mut into.starts, had, &starts, part);
-            }
+        let part = self.times.within(start_ms, end_ms);
+        let read = match open(self.parts(place.chunk)?, self.times.len(), column) {
+            Ok(Opened::Values(values)) => append_values(&mut tools.opener, values, &self.times, part, into),
             Ok(Opened::Histograms { histograms, starts }) => {
                 let had = into.histograms.len();
-                let points = times.iter().zip(&histograms[part.clone()]);
+                let points = histograms.iter().enumerate().take(part.end).skip(part.start);
                 into.histograms.extend(
-                    points.map(|(at_ms, value)| HistogramPoint { at_ms: *at_ms, value: value.clone() }),
+                    points.map(|(i, value)| HistogramPoint { at_ms: self.times.at(i), value: value.clone() }),
                 );
                 append_starts(&mut into.histogram_starts, had, &starts, part);
+                Ok(())
             }
-            Err(Malformed) => return Err("a chunk cannot be understood".into()),
-        }
-        Ok(())
+            Err(malformed) => Err(malformed),
+        };
+        read.map_err(|Malformed| "a chunk cannot be understood".into())
     }
+}
+
+/// Appends a part of a chunk's numbers with their times.
+fn append_values(
+    opener: &mut Opener,
+    mut values: Values<'_>,
+    times: &Times,
+    part: Range<usize>,
+    into: &mut SeriesData,
+) -> Result<(), Malformed> {
+    let had = into.points.len();
+    let starts = std::mem::take(&mut values.starts);
+    let points = &mut into.points;
+    if let Some((_, step_ms)) = times.steady() {
+        let mut next_ms = times.at(part.start.min(times.len() - 1));
+        opener.unpack(values, times.len(), part.clone(), |values| {
+            points.extend(values.iter().map(|value| {
+                let at_ms = next_ms;
+                next_ms = next_ms.wrapping_add(step_ms);
+                Point { at_ms, value: *value }
+            }));
+        })?;
+    } else {
+        let mut times_left = &times.list()[part.clone()];
+        opener.unpack(values, times.len(), part.clone(), |values| {
+            let (these, later) = times_left.split_at(values.len());
+            points.extend(
+                these.iter().zip(values).map(|(at_ms, value)| Point { at_ms: *at_ms, value: *value }),
+            );
+            times_left = later;
+        })?;
+    }
+    append_starts(&mut into.starts, had, &starts, part);
+    Ok(())
 }
 
 fn unpack_group(
