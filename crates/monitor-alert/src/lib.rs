@@ -1,7 +1,7 @@
 //! Decides which alerts are pending, firing or resolved, and when which
 //! receiver is told what.
 //!
-//! Rules come from the site's file ([`ready_made`]) and from Prometheus' rule
+//! Rules come from the site's file ([`mod@ready_made`]) and from Prometheus' rule
 //! files ([`rule_file`]); the caller evaluates an expression and gives its samples
 //! with the time ([`Rules::evaluate`]). What fires goes to the Alertmanager inside
 //! ([`manager`]): routes, groups, silences, inhibition; it says what is due, and is

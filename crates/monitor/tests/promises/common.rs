@@ -227,29 +227,41 @@ impl Drop for Running {
 
 pub(crate) fn admin(socket: &Path, method: &str, path: &str, body: &str) -> std::io::Result<(u16, Vec<u8>)> {
     let stream = std::os::unix::net::UnixStream::connect(socket)?;
-    let (status, _, body) = exchange(stream, method, path, "", body);
+    // A monitor that ends may still have taken the connection, and drops it.
+    let (status, _, body) = try_exchange(stream, method, path, "", body)?;
     Ok((status, body))
 }
 
 fn exchange(
-    mut stream: impl Read + Write,
+    stream: impl Read + Write,
     method: &str,
     target: &str,
     headers: &str,
     body: &str,
 ) -> (u16, String, Vec<u8>) {
+    try_exchange(stream, method, target, headers, body).unwrap()
+}
+
+fn try_exchange(
+    mut stream: impl Read + Write,
+    method: &str,
+    target: &str,
+    headers: &str,
+    body: &str,
+) -> std::io::Result<(u16, String, Vec<u8>)> {
     let length = body.len();
     let host = if headers.contains("host:") { "" } else { "host: localhost\r\n" };
     let request = format!(
         "{method} {target} HTTP/1.1\r\n{host}connection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
     );
-    stream.write_all(request.as_bytes()).unwrap();
+    stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
-    let end = answer.windows(4).position(|w| w == b"\r\n\r\n").expect("a head");
+    stream.read_to_end(&mut answer)?;
+    let end = answer.windows(4).position(|w| w == b"\r\n\r\n");
+    let end = end.ok_or_else(|| std::io::Error::other("an answer without a head"))?;
     let head = String::from_utf8_lossy(&answer[..end]).into_owned();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, head.to_ascii_lowercase(), answer[end + 4..].to_vec())
+    Ok((status, head.to_ascii_lowercase(), answer[end + 4..].to_vec()))
 }
 
 /// A GET without a monitor at hand.
