@@ -7,7 +7,7 @@
 use crate::ast::{BinaryOp, Place};
 use crate::quote::quote;
 use crate::quote::quote_char;
-use crate::token::{Preprocessor, Token, TokenKind};
+use crate::token::{Keyword, Preprocessor, Token, TokenKind};
 
 pub(crate) struct Lexer<'a> {
     text: &'a str,
@@ -170,7 +170,15 @@ impl<'a> Lexer<'a> {
     fn word(&mut self, c: char) -> Read {
         if !self.bracket_open {
             self.take_while(|c| is_alphanumeric(c) || c == ':');
-            return Ok(TokenKind::of_word(&self.text[self.start..self.at]));
+            return Ok(match TokenKind::of_word(&self.text[self.start..self.at]) {
+                // Metrics had these names before there was such a modifier.
+                TokenKind::Keyword(Keyword::Fill | Keyword::FillLeft | Keyword::FillRight)
+                    if !self.text[self.at..].trim_start_matches(is_space).starts_with('(') =>
+                {
+                    TokenKind::Identifier
+                }
+                kind => kind,
+            });
         }
         if c == ':' {
             if self.had_colon {

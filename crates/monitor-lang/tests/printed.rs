@@ -40,6 +40,9 @@ fn on_one_line() {
         ("sum", "sum"),
         ("offset{step='1s'}[5m]", r#"offset{step="1s"}[5m]"#),
         ("start + end", "start + end"),
+        ("foo + fill", "foo + fill"),
+        ("foo == bool fill_left{a='b'}", r#"foo == bool fill_left{a="b"}"#),
+        ("fill + on(a) group_left fill (1) fill_right", "fill + on (a) group_left () fill (1) fill_right"),
         ("a:b:c", "a:b:c"),
         // Shifts and ranges.
         ("foo[300]", "foo[5m]"),
