@@ -22,6 +22,8 @@ enum Position {
     Unknown,
     /// Found when the text had been read: its bytes.
     Bytes,
+    /// Prometheus finds it when it evaluates, and says no place.
+    Evaluation,
 }
 
 impl ParseError {
@@ -39,6 +41,10 @@ impl ParseError {
     pub(crate) fn unplaced(message: &str, place: Place) -> Self {
         Self { message: message.into(), place, position: Position::Bytes }
     }
+
+    pub(crate) fn of_evaluation(message: &str, place: Place) -> Self {
+        Self { message: message.into(), place, position: Position::Evaluation }
+    }
 }
 
 impl fmt::Display for ParseError {
@@ -47,6 +53,7 @@ impl fmt::Display for ParseError {
             Position::Line(line, column) => write!(f, "{line}:{column}: parse error: {}", self.message),
             Position::Unknown => write!(f, "unknown position: parse error: {}", self.message),
             Position::Bytes => write!(f, "{}:{}: {}", self.place.start, self.place.end, self.message),
+            Position::Evaluation => f.write_str(&self.message),
         }
     }
 }

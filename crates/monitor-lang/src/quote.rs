@@ -11,6 +11,20 @@ pub fn quote(text: &str) -> String {
     quoted
 }
 
+/// Bytes as [`quote`] has texts; what is no UTF-8 as `\xff`.
+pub(crate) fn quote_bytes(bytes: &[u8]) -> String {
+    let mut quoted = String::from("\"");
+    for chunk in bytes.utf8_chunks() {
+        chunk.valid().chars().for_each(|c| push(&mut quoted, c, '"'));
+        for byte in chunk.invalid() {
+            // A `String` takes whatever is written to it.
+            let _ = write!(quoted, "\\x{byte:02x}");
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
 /// In single quotes, as Go's `%q` of a character; the end of a text is the
 /// replacement character.
 pub(crate) fn quote_char(c: Option<char>) -> String {
@@ -55,9 +69,14 @@ fn is_printable(c: char) -> bool {
 /// stands. The lexer has seen that it is well-formed; none where the bytes that
 /// it names are no UTF-8.
 pub(crate) fn unquote(quoted: &str) -> Option<String> {
+    String::from_utf8(unquoted_bytes(quoted)?).ok()
+}
+
+/// [`unquote`], whatever the bytes are.
+pub(crate) fn unquoted_bytes(quoted: &str) -> Option<Vec<u8>> {
     let inner = quoted.get(1..quoted.len().checked_sub(1)?)?;
     if quoted.starts_with('`') || !inner.contains('\\') {
-        return Some(inner.to_owned());
+        return Some(inner.as_bytes().to_vec());
     }
     let mut bytes = Vec::with_capacity(inner.len());
     let mut rest = inner;
@@ -92,7 +111,7 @@ pub(crate) fn unquote(quoted: &str) -> Option<String> {
         }
     }
     bytes.extend_from_slice(rest.as_bytes());
-    String::from_utf8(bytes).ok()
+    Some(bytes)
 }
 
 #[cfg(test)]
@@ -115,6 +134,7 @@ mod tests {
         assert_eq!(unquote(r"'\'\303\251\xc3\xa9'").as_deref(), Some("'éé"));
         assert_eq!(unquote(r"`\n`").as_deref(), Some(r"\n"));
         assert_eq!(unquote(r"'\xff'"), None);
+        assert_eq!(quote_bytes(b"a\xc5z\""), r#""a\xc5z\""#.to_owned() + "\"");
         assert_eq!(quote_char(Some('\'')), r"'\''");
         assert_eq!(quote_char(None), "'\u{fffd}'");
     }

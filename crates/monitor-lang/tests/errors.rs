@@ -242,6 +242,7 @@ fn errors() {
             "foo + fill(0) 1",
             "1:1: parse error: filling in missing series only allowed between instant vectors",
         ),
+        (r#"count_values("a\xc5z", foo)"#, r#"invalid label name "a\xc5z""#),
         ("foo + fill(a) 1", r#"1:12: parse error: unexpected identifier "a""#),
         ("foo + fill 1", r#"1:12: parse error: unexpected number "1""#),
         ("foo + group_left(a) bar", "1:7: parse error: unexpected <group_left>"),

@@ -1,15 +1,15 @@
 //! Functions and aggregations.
 
 use super::{BY, LOOSEST, Parser, Result, Tree, WITHOUT};
-use crate::Function;
 use crate::ast::{AggregateOp, Expr, Kind};
-use crate::quote::quote;
+use crate::quote::{quote, quote_bytes, unquoted_bytes};
 use crate::token::{Token, TokenKind};
+use crate::{Function, ParseError};
 
 impl Parser<'_> {
     /// `rate(x[5m])`, its name read.
     pub(super) fn call(&mut self, name: Token) -> Result<Tree> {
-        let (args, height, close) = self.args()?;
+        let (args, height, close) = self.args(false)?;
         let place = name.place.to(close.place);
         let written = self.written(name);
         let Some(function) = Function::named(written) else {
@@ -23,7 +23,7 @@ impl Parser<'_> {
     pub(super) fn aggregate(&mut self, op: AggregateOp, name: Token) -> Result<Tree> {
         self.aggregations += 1;
         let mut grouping = self.grouping()?;
-        let (mut args, height, close) = self.args()?;
+        let (mut args, height, close) = self.args(op == AggregateOp::CountValues)?;
         self.aggregations -= 1;
         let mut place = name.place.to(close.place);
         if grouping.is_none() {
@@ -64,13 +64,22 @@ impl Parser<'_> {
         Ok(Some((without, self.labels()?)))
     }
 
-    /// `(a, b)`: the arguments, the height of the highest and the `)`.
-    fn args(&mut self) -> Result<(Vec<Expr>, usize, Token)> {
+    /// `(a, b)`: the arguments, the height of the highest and the `)`. The first
+    /// of them may have to be a label's name.
+    fn args(&mut self, label_first: bool) -> Result<(Vec<Expr>, usize, Token)> {
         self.expect(TokenKind::LeftParen)?;
         let mut args = Vec::new();
         let mut height = 0;
         if let Some(close) = self.taken(TokenKind::RightParen) {
             return Ok((args, height, close));
+        }
+        let first = self.peek();
+        if label_first && first.kind == TokenKind::Text {
+            let name = unquoted_bytes(self.written(first)).unwrap_or_default();
+            if std::str::from_utf8(&name).is_err() {
+                let message = format!("invalid label name {}", quote_bytes(&name));
+                return Err(ParseError::of_evaluation(&message, first.place));
+            }
         }
         loop {
             let arg = self.expr(LOOSEST)?;
