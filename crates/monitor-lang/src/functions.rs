@@ -81,7 +81,7 @@ pub static FUNCTIONS: &[Function] = &[
     of("double_exponential_smoothing", &[Matrix, Scalar, Scalar], Vector).experimental(),
     of("end", &[], Scalar).experimental(),
     of("exp", V, Vector),
-    of("first_over_time", M, Vector).experimental(),
+    of("first_over_time", M, Vector),
     of("floor", V, Vector),
     of("histogram_avg", V, Vector),
     of("histogram_count", V, Vector),
