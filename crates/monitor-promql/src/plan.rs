@@ -44,7 +44,7 @@ pub(crate) struct Selector<'e> {
 }
 
 /// `offset` and `@`.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TimeShift {
     /// How much earlier.
     pub(crate) offset_ms: i64,
@@ -55,6 +55,14 @@ pub(crate) struct TimeShift {
 impl TimeShift {
     pub(crate) fn apply(self, at_ms: i64) -> i64 {
         self.at_ms.unwrap_or(at_ms) - self.offset_ms
+    }
+
+    /// Both as one, this one first. Equal where they always give the same time.
+    fn then(self, next: Self) -> Self {
+        match next.at_ms.or(self.at_ms.map(|at_ms| at_ms - self.offset_ms)) {
+            Some(at_ms) => Self { offset_ms: 0, at_ms: Some(at_ms - next.offset_ms) },
+            None => Self { offset_ms: self.offset_ms + next.offset_ms, at_ms: None },
+        }
     }
 }
 
@@ -243,7 +251,14 @@ impl Preparer {
             wants_all: above.wants_all || function.wants_buckets(),
         };
         let args = args.iter().map(|arg| self.part(arg, below)).collect::<Result<Vec<_>, _>>()?;
-        let constant = !function.sees_time && args.iter().all(|arg| arg.constant);
+        // What `info()` adds may depend on the time even where its argument does not.
+        let sees_time = match function.kind {
+            functions::Kind::Info => {
+                args.first().and_then(|arg| sampled_at(&arg.part)).is_none_or(|time| time.at_ms.is_none())
+            }
+            _ => function.sees_time,
+        };
+        let constant = !sees_time && args.iter().all(|arg| arg.constant);
         let args = args.into_iter().map(|arg| if constant { arg.part } else { arg.finished() }).collect();
         Ok(Ready::new(expr, Kind::Call(Box::new(Call { function, args })), constant, true))
     }
@@ -279,6 +294,36 @@ impl Preparer {
             return Err(Error::Parse("a duration of the query is out of range".into()));
         }
         Ok(ms)
+    }
+}
+
+/// How far the samples of a part are from the time of evaluation; `None` where not
+/// all of its vectors come from selectors, or these look at different times.
+pub(crate) fn sampled_at(part: &Part<'_>) -> Option<TimeShift> {
+    let same = |parts: &mut dyn Iterator<Item = &Part<'_>>| {
+        let mut times =
+            parts.filter(|part| matches!(part.gives, Type::Vector | Type::Matrix)).map(sampled_at);
+        let first = times.next()??;
+        times.all(|time| time == Some(first)).then_some(first)
+    };
+    match &part.kind {
+        Kind::Number(_) | Kind::Text(_) => None,
+        Kind::Selector(selector) => Some(TimeShift::default().then(selector.time)),
+        Kind::Range(range) => {
+            let inner = match &range.of {
+                RangeOf::Series(_) => TimeShift::default(),
+                RangeOf::Subquery { part, .. } => sampled_at(part)?,
+            };
+            Some(range.time.then(inner))
+        }
+        Kind::Negate(inner) | Kind::Constant(inner) => sampled_at(inner),
+        Kind::Binary(binary) => same(&mut [&binary.left, &binary.right].into_iter()),
+        Kind::Aggregate(aggregate) => sampled_at(&aggregate.of),
+        // The second argument selects labels only.
+        Kind::Call(call) if matches!(call.function.kind, functions::Kind::Info) => {
+            call.args.first().and_then(sampled_at)
+        }
+        Kind::Call(call) => same(&mut call.args.iter()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Evaluator, Sink};
 use crate::column::{At, Column, Merge, Steps};
-use crate::plan::{Call, Kind, Part, RangeOf, TimeShift};
+use crate::plan::{Call, Kind, Part, TimeShift, sampled_at};
 use crate::{Error, Labels, LabelsBuilder, METRIC_NAME, Matcher, is_stale};
 use monitor_model::Column as Rollup;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -27,7 +27,12 @@ impl<'a> Evaluator<'a> {
             base.iter().map(|column| wanted.is_info(column.labels.name().unwrap_or_default())).collect();
         let enriched = base.iter().zip(&ignored).filter(|(_, ignored)| !**ignored).map(|(column, _)| column);
         let infos = match wanted.selection(enriched.map(|column| &column.labels))? {
-            Some(matchers) => self.info_series(&matchers, &reference_times(&call.args[0]), steps)?,
+            // Info series hold at the time that the samples are from. Where these are
+            // from several times, or from none, that is the time of evaluation.
+            Some(matchers) => {
+                let time = sampled_at(&call.args[0]).unwrap_or_default();
+                self.info_series(&matchers, time, steps)?
+            }
             None => Infos::default(),
         };
         let mut merged = Merge::default();
@@ -44,13 +49,8 @@ impl<'a> Evaluator<'a> {
     }
 
     /// The info series, and for each target and metric which of them holds at each step.
-    fn info_series(
-        &mut self,
-        matchers: &[Matcher],
-        times: &[TimeShift],
-        steps: Steps,
-    ) -> Result<Infos, Error> {
-        let at = |at_ms: i64| times.iter().fold(at_ms, |at_ms, time| time.apply(at_ms));
+    fn info_series(&mut self, matchers: &[Matcher], time: TimeShift, steps: Steps) -> Result<Infos, Error> {
+        let at = |at_ms: i64| time.apply(at_ms);
         let lookback = self.options.lookback_ms;
         let (first, last) = (at(steps.start_ms), at(steps.end_ms));
         let mut selected = self.open(matchers, first - lookback + 1, last, Rollup::Value)?;
@@ -158,38 +158,6 @@ fn inner<'p, 'e>(part: &'p Part<'e>) -> &'p Kind<'e> {
         Kind::Constant(part) => inner(part),
         kind => kind,
     }
-}
-
-/// How the time of evaluation is moved on the way to the first selector of a
-/// part, outermost first.
-fn reference_times(part: &Part<'_>) -> Vec<TimeShift> {
-    fn search(part: &Part<'_>, times: &mut Vec<TimeShift>) -> bool {
-        match &part.kind {
-            Kind::Number(_) | Kind::Text(_) => false,
-            Kind::Selector(selector) => {
-                times.push(selector.time);
-                true
-            }
-            Kind::Range(range) => {
-                times.push(range.time);
-                let found = match &range.of {
-                    RangeOf::Series(_) => true,
-                    RangeOf::Subquery { part, .. } => search(part, times),
-                };
-                if !found {
-                    times.pop();
-                }
-                found
-            }
-            Kind::Negate(part) | Kind::Constant(part) => search(part, times),
-            Kind::Binary(binary) => search(&binary.left, times) || search(&binary.right, times),
-            Kind::Aggregate(aggregate) => search(&aggregate.of, times),
-            Kind::Call(call) => call.args.iter().any(|arg| search(arg, times)),
-        }
-    }
-    let mut times = Vec::new();
-    search(part, &mut times);
-    times
 }
 
 fn has_target(labels: &Labels) -> bool {
