@@ -37,8 +37,7 @@ impl<'a> Evaluator<'a> {
     ) -> Result<(), Error> {
         let q = self.quantile_arg(&call.args[0], steps)?;
         let histograms = self.histograms(&call.args[1], steps)?;
-        let places = (call.args[0].place, call.args[1].place);
-        let columns = self.quantiles(&histograms, &q, steps, places)?;
+        let columns = self.quantiles(&histograms, &q, steps, call.args[1].place)?;
         self.settle(histograms, columns, &call.args[1], sink)
     }
 
@@ -58,7 +57,7 @@ impl<'a> Evaluator<'a> {
             },
             Here::Native(native) => {
                 let estimate = native.fraction(lower[step], upper[step]);
-                this.note_nan(estimate.nan, &histogram.labels, call.args[0].place);
+                this.note_nan(estimate.nan, &histogram.labels, call.args[2].place);
                 estimate.value
             }
         })?;
@@ -79,7 +78,7 @@ impl<'a> Evaluator<'a> {
         let place = call.args[0].place;
         let mut merged = Merge::default();
         for q in &quantiles {
-            let columns = self.quantiles(&histograms, q, steps, (place, place))?;
+            let columns = self.quantiles(&histograms, q, steps, place)?;
             for column in columns {
                 for (step, value) in column.values.iter().enumerate().filter(|(_, v)| present(**v)) {
                     let labels = column.labels.with(label, &open_metrics_number(q[step]));
@@ -179,21 +178,20 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    /// The quantile of each histogram at each step. Notes about native ones are
-    /// placed at the first place, about classic ones at the second.
+    /// The quantile of each histogram at each step; notes are placed at `place`.
     fn quantiles(
         &mut self,
         histograms: &[OneHistogram],
         q: &[f64],
         steps: Steps,
-        places: (Place, Place),
+        place: Place,
     ) -> Result<Vec<Column>, Error> {
         self.each_of(histograms, steps, &mut |this, histogram, here, step| {
             let q = q[step];
             match here {
                 Here::Native(native) => {
                     let estimate = native.quantile(q);
-                    this.note_nan(estimate.nan, &histogram.labels, places.0);
+                    this.note_nan(estimate.nan, &histogram.labels, place);
                     estimate.value
                 }
                 Here::Classic(_) if !(0.0..=1.0).contains(&q) => bucket_quantile(q, &[]),
@@ -204,7 +202,7 @@ impl<'a> Evaluator<'a> {
                             true => histogram.labels.name().unwrap_or_default(),
                             false => "",
                         };
-                        this.notes.add_mended(name, places.1, mended, steps.at(step));
+                        this.notes.add_mended(name, place, mended, steps.at(step));
                     }
                     bucket_quantile(q, buckets)
                 }
