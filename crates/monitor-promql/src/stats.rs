@@ -71,12 +71,6 @@ impl Mean {
     }
 }
 
-/// As Go's `%v` writes it: with an exponent from 10²¹.
-pub(crate) fn format_v(value: f64) -> String {
-    let plain = value == 0.0 || !value.is_finite() || (1e-4..1e21).contains(&value.abs());
-    if plain { crate::format_value(value) } else { exponential(value) }
-}
-
 /// `1.5e+06`: the exponent has a sign and at least two digits.
 pub(crate) fn exponential(value: f64) -> String {
     let text = format!("{value:e}");

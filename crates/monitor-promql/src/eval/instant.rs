@@ -186,7 +186,7 @@ impl<'a> Evaluator<'a> {
     ) -> Result<(), Error> {
         let of = |seconds: f64| Date::from_seconds(seconds).map_or(f64::NAN, |date| f(&date));
         if call.args.is_empty() {
-            let values = steps.times().map(|ms| of(ms.div_euclid(1_000) as f64)).collect();
+            let values = steps.times().map(|ms| of((ms / 1_000) as f64)).collect();
             return sink(self, &mut Column::of_values(Labels::empty(), values));
         }
         self.each_float(call, steps, sink, &mut |value, _| of(value))

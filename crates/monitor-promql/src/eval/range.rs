@@ -11,6 +11,7 @@ use crate::plan::{Call, Kind, Part, Range, RangeOf, Selector};
 use crate::{Error, HistogramPoint, Labels, METRIC_NAME, Matcher, Point, SeriesData, is_stale};
 use monitor_lang::ast::Place;
 use monitor_model::{Column as Rollup, CounterReset};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A series of a range: its samples without staleness markers.
@@ -511,14 +512,19 @@ fn check_modifiers(name: &str, range: &Range<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The labels of what is absent: those that the selector says exactly, each once.
+/// The labels of what is absent: those that the selector says exactly. A condition
+/// on the same label that comes later takes it away again, as in Prometheus.
 pub(super) fn absent_labels(matchers: &[Matcher]) -> Labels {
-    let exact = |m: &&Matcher| {
-        m.is_equality()
-            && m.name != METRIC_NAME
-            && matchers.iter().filter(|other| other.name == m.name).count() == 1
-    };
-    Labels::from_pairs(matchers.iter().filter(exact).map(|m| (m.name.as_str(), m.value.as_str())))
+    let mut labels: BTreeMap<&str, Option<&str>> = BTreeMap::new();
+    for matcher in matchers.iter().filter(|m| m.name != METRIC_NAME) {
+        let known = labels.get(matcher.name.as_str());
+        match (matcher.is_equality(), known) {
+            (true, None) => drop(labels.insert(&matcher.name, Some(&matcher.value))),
+            (_, Some(_)) => drop(labels.insert(&matcher.name, None)),
+            (false, None) => {}
+        }
+    }
+    Labels::from_pairs(labels.into_iter().filter_map(|(name, value)| Some((name, value?))))
 }
 
 pub(super) fn range_arg<'c, 'e>(call: &'c Call<'e>, at: usize) -> Result<&'c Range<'e>, Error> {

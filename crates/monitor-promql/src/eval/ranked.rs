@@ -5,7 +5,7 @@ use super::{Evaluator, Sink};
 use crate::column::{At, Column, Steps};
 use crate::notes::Note;
 use crate::plan::{Aggregate, Part};
-use crate::stats::format_v;
+use crate::stats::format_g;
 use crate::{Error, Histogram, Labels};
 use monitor_lang::ast::AggregateOp;
 use std::sync::Arc;
@@ -46,11 +46,11 @@ impl<'a> Evaluator<'a> {
             }
         } else if highest >= 1.0 {
             if lowest <= i64::MIN as f64 {
-                let lowest = format_v(lowest);
+                let lowest = format_g(lowest);
                 return Err(Error::Execution(format!("Scalar value {lowest} underflows int64")));
             }
             if highest >= i64::MAX as f64 {
-                let highest = format_v(highest);
+                let highest = format_g(highest);
                 return Err(Error::Execution(format!("Scalar value {highest} overflows int64")));
             }
         }
