@@ -17,9 +17,14 @@ use std::fs::File;
 use std::hash::Hasher;
 use std::path::{Path, PathBuf};
 use zstd::bulk::Compressor;
+use zstd::zstd_safe::CParameter;
 
 /// Fast, and within one percent of level 3 on these bytes.
 const LEVEL: i32 = 1;
+/// Shorter matches among bytes that look like chance cost as much as they save, and
+/// time to read: 1.6 percent fewer bytes than with level 1's own choice, 5, on
+/// series like the benchmark's.
+const SHORTEST_MATCH: u32 = 7;
 /// Chunks are gathered until their low parts have so many bytes.
 const GROUP_BYTES: usize = 8 << 10;
 /// A chunk of so many has a group of its own, or ends one: reading one series of a
@@ -82,7 +87,9 @@ impl BlockWriter {
         let begin = || {
             disk.remove(&temporary)?;
             let file = disk.create(&temporary)?;
-            Ok((file, Compressor::new(LEVEL)?))
+            let mut zstd = Compressor::new(LEVEL)?;
+            zstd.set_parameter(CParameter::MinMatch(SHORTEST_MATCH))?;
+            Ok((file, zstd))
         };
         let (file, zstd) = begin().map_err(io_error("creating", &temporary))?;
         let about = About { start_ms: i64::MAX, end_ms: i64::MIN, samples: 0, series: 0, ..about };
