@@ -243,6 +243,10 @@ table! {
     /// are anchored with `^` and `$`, as node_exporter's do; one that is given replaces the agent's own.
     pub struct AgentHost: "agent";
 
+    /// The label `job` of its samples. Absent: `"agent"`.
+    optional job: Name;
+    why "rules and boards that were made for node_exporter ask for their own"; example r#"agent = { job = "node" }"#;
+
     /// Collectors that are not run, by node_exporter's names, or `cgroup`, `processes`, `systemd`.
     default without: Vec<Spanned<String>> = vec![];
     why "nobody looks at them"; example r#"agent = { without = ["hwmon", "systemd"] }"#;

@@ -57,8 +57,9 @@ impl Lowering<'_> {
         if !self.config.databases.is_empty() {
             roles.push("database");
         }
+        let agent = self.config.monitor.agent.job.as_ref().map_or("agent", |job| job.value.as_str());
         let own = |role: &str| Target {
-            job: role.to_owned(),
+            job: if role == "agent" { agent } else { role }.to_owned(),
             instance: role.to_owned(),
             address: Address::Unix(in_run(self.facts.paths, &format!("{role}.sock"))),
             tls: false,
