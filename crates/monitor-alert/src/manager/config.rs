@@ -258,8 +258,11 @@ pub struct Slack {
 pub struct PagerDuty {
     /// Where events go.
     pub url: String,
-    /// The integration's key.
+    /// The integration's key: `routing_key`, or `service_key` of the first API.
     pub routing_key: Secret,
+    /// The first Events API is spoken, which PagerDuty's integration "Prometheus" has.
+    #[serde(default)]
+    pub first_api: bool,
     /// `client`, `client_url`, `description`, `severity`, `class`, `component`, `group`, `source`.
     pub fields: BTreeMap<String, String>,
     /// Details.

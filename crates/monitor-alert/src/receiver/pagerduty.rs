@@ -1,4 +1,4 @@
-//! PagerDuty's Events API v2: one incident a group.
+//! PagerDuty's Events API, the second and the first: one incident a group.
 
 use super::{Builder, clip};
 use crate::fingerprint;
@@ -20,6 +20,7 @@ pub fn defaults(routing_key: Secret) -> PagerDuty {
     PagerDuty {
         url: "https://events.pagerduty.com/v2/enqueue".to_owned(),
         routing_key,
+        first_api: false,
         fields: texts(&[
             ("client", "{{ template \"pagerduty.default.client\" . }}"),
             ("client_url", "{{ template \"pagerduty.default.clientURL\" . }}"),
@@ -37,21 +38,41 @@ pub fn defaults(routing_key: Secret) -> PagerDuty {
     }
 }
 
+/// Where events of the first API go; Alertmanager's `url` is the second's.
+pub const FIRST_API: &str = "https://events.pagerduty.com/generic/2010-04-15/create_event.json";
+
 /// The body of the POST.
 pub fn body(builder: &Builder<'_>, pagerduty: &PagerDuty, message: &Message) -> Value {
     let text = |name: &str| pagerduty.fields.get(name).map(|t| builder.text(t)).unwrap_or_default();
     let action = if message.fires() { "trigger" } else { "resolve" };
     let client = text("client");
+    // The same for all messages of a group, so that they are one incident.
+    let incident = format!("{:016x}", fingerprint(&[(message.group_key.clone(), message.receiver.clone())]));
+    let details = pagerduty
+        .details
+        .iter()
+        .map(|(name, template)| (name.clone(), clip(&builder.text(template), MAX_DETAIL).into()))
+        .collect::<Map<_, _>>();
+    if pagerduty.first_api {
+        let mut event = json!({
+            "service_key": pagerduty.routing_key.reveal(),
+            "event_type": action,
+            "incident_key": incident,
+            "description": clip(&text("description"), MAX_SUMMARY),
+            "details": details,
+        });
+        if message.fires() {
+            event["client"] = client.into();
+            event["client_url"] = text("client_url").into();
+        }
+        return event;
+    }
     let source = Some(text("source")).filter(|s| !s.is_empty()).unwrap_or_else(|| client.clone());
     let mut payload = json!({
         "summary": clip(&text("description"), MAX_SUMMARY),
         "source": source,
         "severity": severity(&text("severity")),
-        "custom_details": pagerduty
-            .details
-            .iter()
-            .map(|(name, template)| (name.clone(), clip(&builder.text(template), MAX_DETAIL).into()))
-            .collect::<Map<_, _>>(),
+        "custom_details": details,
     });
     for name in ["class", "component", "group"] {
         let value = text(name);
@@ -62,8 +83,7 @@ pub fn body(builder: &Builder<'_>, pagerduty: &PagerDuty, message: &Message) -> 
     let mut event = json!({
         "routing_key": pagerduty.routing_key.reveal(),
         "event_action": action,
-        // The same for all messages of a group, so that they are one incident.
-        "dedup_key": format!("{:016x}", fingerprint(&[(message.group_key.clone(), message.receiver.clone())])),
+        "dedup_key": incident,
         "payload": payload,
     });
     if message.fires() {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::manager::Told;
-use crate::manager::config::{Email, Ntfy};
+use crate::manager::config::{Email, Ntfy, PagerDuty};
 use serde_json::json;
 
 const T0: u64 = 1_764_000_000_000;
@@ -137,6 +137,23 @@ fn pagerduty() {
     assert_eq!(got, expected);
     let over = sent(&message(vec![told("app/1", Some(T0 + 120_000))]), &kind, &[]);
     assert_eq!((&over["event_action"], &over["dedup_key"]), (&"resolve".into(), &got["dedup_key"]));
+
+    // The first API, which the integration "Prometheus" has.
+    let first = PagerDuty { first_api: true, ..pagerduty::defaults(Secret::new("S3RV")) };
+    let first = Kind::PagerDuty(Box::new(first));
+    let old = sent(&message(vec![told("app/1", None)]), &first, &[]);
+    let expected = json!({
+        "service_key": "S3RV",
+        "event_type": "trigger",
+        "incident_key": got["dedup_key"],
+        "description": "[FIRING:1] server-down (app app/1 critical)",
+        "details": got["payload"]["custom_details"],
+        "client": "Bastide",
+        "client_url": "http://h:9600/#/alerts",
+    });
+    assert_eq!(old, expected);
+    let over = sent(&message(vec![told("app/1", Some(T0 + 120_000))]), &first, &[]);
+    assert_eq!((&over["event_type"], over.get("client")), (&"resolve".into(), None));
 }
 
 #[test]

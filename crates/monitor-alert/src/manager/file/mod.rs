@@ -491,8 +491,8 @@ receivers:
             ),
             ("route: {receiver: a}\nreceivers: [{name: a, email_configs: [{to: x}]}]", "missing smarthost"),
             (
-                "route: {receiver: a}\nreceivers: [{name: a, pagerduty_configs: [{service_key: x}]}]",
-                "first API",
+                "route: {receiver: a}\nreceivers: [{name: a, pagerduty_configs: [{service_key: x, routing_key: y}]}]",
+                "has a routing key and a service key",
             ),
             (
                 "route: {receiver: a}\nreceivers: [{name: a}]\nglobal: {http_config: {oauth2: {}}}",

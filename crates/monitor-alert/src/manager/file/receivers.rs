@@ -5,6 +5,7 @@ use crate::duration::ReadDuration as _;
 use crate::manager::config::{
     Authorization, Email, Http, Integration, Kind, MailTls, REPEAT_INTERVAL, Receiver,
 };
+use crate::receiver::pagerduty::FIRST_API;
 use crate::template::Template;
 use base::{Millis, Secret};
 use std::collections::BTreeMap;
@@ -256,16 +257,14 @@ impl File<'_> {
             &["client", "client_url", "description", "severity", "class", "component", "group", "source"];
         let mut pagerduty = crate::receiver::pagerduty::defaults(Secret::default());
         pagerduty.url.clone_from(&self.global.pagerduty);
-        let mut routing_key = None;
+        let (mut routing_key, mut service_key) = (None, None);
         let mut integration = self.start(Kind::PagerDuty(Box::new(pagerduty.clone())));
         for (key, place, value) in self.reader.map(node, "a PagerDuty receiver") {
             match key.as_str() {
                 "routing_key" => routing_key = Some(Secret::new(self.reader.text(value, key))),
                 "routing_key_file" => routing_key = self.secret_file(value),
-                "service_key" | "service_key_file" => self.reader.wrong(
-                    *place,
-                    "`service_key` belongs to PagerDuty's first API; hint: make an integration of type \"Events API v2\" and give its `routing_key`",
-                ),
+                "service_key" => service_key = Some(Secret::new(self.reader.text(value, key))),
+                "service_key_file" => service_key = self.secret_file(value),
                 "url" => pagerduty.url = self.reader.text(value, key),
                 "details" => {
                     let pairs = self.reader.pairs(value, key);
@@ -288,11 +287,20 @@ impl File<'_> {
                     pagerduty.fields.insert(key.clone(), text);
                 }
                 _ if self.common(key, value, &mut integration) => {}
-                _ => self.unknown(*place, key, "a PagerDuty receiver", "routing_key, routing_key_file, url, client, client_url, description, severity, class, component, group, source, details, links, images, send_resolved, http_config, timeout"),
+                _ => self.unknown(*place, key, "a PagerDuty receiver", "routing_key, routing_key_file, service_key, service_key_file, url, client, client_url, description, severity, class, component, group, source, details, links, images, send_resolved, http_config, timeout"),
             }
         }
+        if routing_key.is_some() && service_key.is_some() {
+            let both = "a PagerDuty receiver has a routing key and a service key; hint: keep `routing_key` for an integration of type \"Events API v2\", `service_key` for \"Prometheus\"";
+            self.reader.wrong(node.place, both);
+        }
+        if service_key.is_some() {
+            pagerduty.first_api = true;
+            FIRST_API.clone_into(&mut pagerduty.url);
+        }
+        let key = routing_key.or(service_key);
         pagerduty.routing_key =
-            self.needed(routing_key, node.place, "missing routing key in PagerDuty config")?;
+            self.needed(key, node.place, "missing service or routing key in PagerDuty config")?;
         integration.kind = Kind::PagerDuty(Box::new(pagerduty));
         Some(integration)
     }
