@@ -7,7 +7,7 @@
 //! `localhost` cannot be made to lead elsewhere.
 
 use hyper::header::{self, HeaderMap};
-use hyper::{Request, Uri};
+use hyper::{Method, Request, Uri};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Whether a socket at `address` is reached from this machine alone.
@@ -22,6 +22,28 @@ pub(crate) fn is_private(address: SocketAddr) -> bool {
 /// sends `Host`.
 pub(crate) fn stranger<B>(request: &Request<B>) -> Option<String> {
     named(request.uri(), request.headers()).find(|host| !is_this_machine(host)).map(String::from)
+}
+
+/// The site whose page made a browser send this, where that is another than ours
+/// and the request may change something.
+///
+/// A form or a script of any site can make a browser POST here without reading the
+/// answer. Browsers say where such a request comes from (Fetch Metadata, `Sec-Fetch-Site`;
+/// RFC 6454 §7, `Origin`); programs say neither.
+pub(crate) fn foreign<B>(request: &Request<B>) -> Option<String> {
+    if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+        return None;
+    }
+    let text = |name: &str| Some(request.headers().get(name)?.to_str().unwrap_or("\u{fffd}"));
+    let origin = text("origin");
+    let is_ours = match text("sec-fetch-site") {
+        Some(site) => matches!(site, "same-origin" | "none"),
+        None => origin.is_none_or(|origin| {
+            let host = origin.split_once("://").map_or(origin, |(_, host)| host);
+            text("host").is_some_and(|known| known.eq_ignore_ascii_case(host))
+        }),
+    };
+    (!is_ours).then(|| origin.unwrap_or("another site").to_owned())
 }
 
 fn named<'a>(target: &'a Uri, headers: &'a HeaderMap) -> impl Iterator<Item = &'a str> {
@@ -94,6 +116,34 @@ mod tests {
         assert_eq!(request("http://localhost:9600/", &["127.0.0.1:9600"]), None);
         assert_eq!(request("http://evil.example/", &["localhost"]).as_deref(), Some("evil.example"));
         assert_eq!(request("/", &["localhost", "evil.example"]).as_deref(), Some("evil.example"));
+    }
+
+    #[test]
+    fn pages_of_other_sites_change_nothing() {
+        let (own, other) = (Some("http://localhost:9600"), Some("https://evil.example"));
+        let cases = [
+            ("POST", None, None, true),
+            ("POST", own, None, true),
+            ("POST", Some("http://LOCALHOST:9600"), None, true),
+            // A proxy that ends TLS sends another `Host` than the page has.
+            ("POST", Some("https://monitor.example"), Some("same-origin"), true),
+            ("POST", None, Some("none"), true),
+            ("POST", other, None, false),
+            ("DELETE", other, Some("cross-site"), false),
+            ("POST", own, Some("same-site"), false),
+            ("POST", Some("null"), None, false),
+            ("POST", Some("http://localhost:9601"), None, false),
+            ("PUT", None, Some("cross-site"), false),
+            ("GET", other, Some("cross-site"), true),
+        ];
+        for (method, origin, site, expected) in cases {
+            let mut request = Request::builder().method(method).uri("/").header("host", "localhost:9600");
+            for (name, value) in [("origin", origin), ("sec-fetch-site", site)] {
+                request = value.map(|value| (name, value)).into_iter().fold(request, |r, (n, v)| r.header(n, v));
+            }
+            let found = foreign(&request.body(()).unwrap());
+            assert_eq!(found.is_none(), expected, "{method} {origin:?} {site:?}");
+        }
     }
 
     #[test]

@@ -172,7 +172,10 @@ async fn answer(
     let known = request.headers().get(header::IF_NONE_MATCH).cloned();
     let reply = match private.then(|| host::stranger(&request)).flatten() {
         Some(stranger) => misdirected(&stranger),
-        None => Box::pin(respond(state, request)).await,
+        None => match host::foreign(&request) {
+            Some(site) => cross_origin(&site),
+            None => Box::pin(respond(state, request)).await,
+        },
     };
     let unchanged = match (&reply.etag, known.as_ref().and_then(|k| k.to_str().ok())) {
         (Some(etag), Some(known)) => known.split(',').any(|k| k.trim().trim_start_matches("W/") == etag),
@@ -218,6 +221,15 @@ fn misdirected(host: &str) -> Reply {
             "`{host}` is not answered for here: on loopback, only an IP address, `localhost` and names below it are; \
              hint: ask for the page by its address; a proxy before it sends `Host: localhost`\n"
         ),
+    )
+}
+
+/// What a page of another site made a browser send.
+fn cross_origin(site: &str) -> Reply {
+    let site: String = site.chars().take(300).collect();
+    Reply::text(
+        StatusCode::FORBIDDEN,
+        format!("a page of `{site}` may not POST here; hint: Grafana's access mode is \"Server\"; programs send no `Origin`\n"),
     )
 }
 
