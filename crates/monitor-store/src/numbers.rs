@@ -226,7 +226,7 @@ mod tests {
     fn unpack(kind: u8, count: usize, part: Range<usize>, low: &[u8], high: &[u8]) -> Vec<u64> {
         let (mut low, mut high) = (Reader(low), Reader(high));
         let mut read = Vec::new();
-        let give = |values: &[f64]| read.extend(values.iter().map(|value| value.to_bits()));
+        let give = |_: usize, values: &[f64]| read.extend(values.iter().map(|value| value.to_bits()));
         Unpacker::default().unpack(kind, count, part, &mut low, &mut high, give).unwrap();
         assert!(low.0.is_empty() && high.0.is_empty());
         read
@@ -295,7 +295,7 @@ mod tests {
         ) {
             let (low, high) = bytes.split_at(bytes.len() / 2);
             for part in [0..count, count / 2..count, 0..count / 3] {
-                let _ = Unpacker::default().unpack(kind, count, part, &mut Reader(low), &mut Reader(high), |_| {});
+                let _ = Unpacker::default().unpack(kind, count, part, &mut Reader(low), &mut Reader(high), |_, _| {});
             }
         }
     }

@@ -22,7 +22,7 @@ pub(crate) struct Unpacker {
 
 impl Unpacker {
     /// Reads a chunk of `count` values (at least one) of a kind, and gives those of
-    /// a part of it piece by piece.
+    /// a part of it piece by piece, each with the place of its first.
     #[inline]
     pub(crate) fn unpack<'a>(
         &mut self,
@@ -31,7 +31,7 @@ impl Unpacker {
         part: Range<usize>,
         low: &mut Reader<'a>,
         high: &mut Reader<'a>,
-        mut give: impl FnMut(&[f64]),
+        mut give: impl FnMut(usize, &[f64]),
     ) -> Result<(), Malformed> {
         if part.end > count {
             return Err(Malformed);
@@ -39,7 +39,7 @@ impl Unpacker {
         match kind {
             CONSTANT => {
                 let values = [f64::from_bits(low.u64()?); PIECE];
-                pieces(part, |piece| give(&values[..piece.len()]));
+                pieces(part, |piece| give(piece.start, &values[..piece.len()]));
             }
             SCALED | SCALED_TWICE => {
                 let mut scaled = self.scaled(kind == SCALED_TWICE, count, low, high)?;
@@ -92,6 +92,7 @@ impl Unpacker {
     }
 }
 
+#[inline]
 fn pieces(part: Range<usize>, mut each: impl FnMut(Range<usize>)) {
     let mut at = part.start;
     while at < part.end {
@@ -141,7 +142,7 @@ impl Scaled<'_> {
     }
 
     /// Gives the next values, at most a piece of them.
-    fn give(&mut self, length: usize, give: &mut impl FnMut(&[f64])) {
+    fn give(&mut self, length: usize, give: &mut impl FnMut(usize, &[f64])) {
         let mut values = [0.0; PIECE];
         if self.is_narrow(length) {
             // Sums of up to 64 numbers of 24 bits are exact in 32, and what is made
@@ -166,13 +167,13 @@ impl Scaled<'_> {
         if self.power != 1.0 {
             values.iter_mut().for_each(|value| *value /= self.power);
         }
-        let end = self.at + length;
+        let (begin, end) = (self.at, self.at + length);
         while let Some(((at, value), rest)) = self.exceptions.split_first().filter(|((at, _), _)| *at < end) {
-            values[at - self.at] = *value;
+            values[at - begin] = *value;
             self.exceptions = rest;
         }
         self.at = end;
-        give(&values[..length]);
+        give(begin, &values[..length]);
     }
 
     /// Whether the next differences have at most 24 bits each and lead to numbers
@@ -277,14 +278,15 @@ impl<'a> Raw<'a> {
         self.at += count;
     }
 
-    fn give(&mut self, length: usize, give: &mut impl FnMut(&[f64])) {
+    fn give(&mut self, length: usize, give: &mut impl FnMut(usize, &[f64])) {
         let mut bits = words(&self.planes.map(|plane| piece_of(plane, self.at, length)));
         for bits in &mut bits {
             self.before ^= *bits;
             *bits = self.before;
         }
+        let begin = self.at;
         self.at += length;
-        give(&bits.map(f64::from_bits)[..length]);
+        give(begin, &bits.map(f64::from_bits)[..length]);
     }
 }
 

@@ -348,8 +348,8 @@ fn append_values(
     let starts = std::mem::take(&mut values.starts);
     let points = &mut into.points;
     if let Some((_, step_ms)) = times.steady() {
-        let mut next_ms = times.at(part.start.min(times.len() - 1));
-        opener.unpack(values, times.len(), part.clone(), |values| {
+        opener.unpack(values, times.len(), part.clone(), |place, values| {
+            let mut next_ms = times.at(place);
             points.extend(values.iter().map(|value| {
                 let at_ms = next_ms;
                 next_ms = next_ms.wrapping_add(step_ms);
@@ -357,13 +357,9 @@ fn append_values(
             }));
         })?;
     } else {
-        let mut times_left = &times.list()[part.clone()];
-        opener.unpack(values, times.len(), part.clone(), |values| {
-            let (these, later) = times_left.split_at(values.len());
-            points.extend(
-                these.iter().zip(values).map(|(at_ms, value)| Point { at_ms: *at_ms, value: *value }),
-            );
-            times_left = later;
+        opener.unpack(values, times.len(), part.clone(), |place, values| {
+            let times = times.list()[place..].iter();
+            points.extend(times.zip(values).map(|(at_ms, value)| Point { at_ms: *at_ms, value: *value }));
         })?;
     }
     append_starts(&mut into.starts, had, &starts, part);
