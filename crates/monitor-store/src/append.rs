@@ -104,7 +104,8 @@ impl Store {
     /// Of two values of a series for the same time the one that was acknowledged
     /// first is the series' value. The head tells the second one apart (as a
     /// duplicate or a conflict); one whose first is in a block already is taken
-    /// for stored, and left out when the series is read.
+    /// for stored, left out when the series is read, and counted as a conflict
+    /// ([`Stats::conflicts`](crate::Stats::conflicts)) when the blocks are merged.
     pub fn append(&self, batch: &Batch, now_ms: i64) -> Result<AppendReport, Error> {
         let mut report = AppendReport::default();
         let mut ingest = locked(&self.ingest);

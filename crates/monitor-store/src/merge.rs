@@ -10,6 +10,7 @@ use crate::walk::{Cursor, least};
 use crate::{Error, FIVE_MINUTES_MS, HOUR_MS};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// So many small blocks that follow one another become one, though their day is not over.
 const SMALL_BLOCKS: usize = 8;
@@ -109,8 +110,12 @@ impl Store {
         };
         let replaces = blocks.iter().map(|b| b.about.number).collect();
         let mut writer = BlockWriter::create(&self.disk, &self.blocks_dir(), about, replaces)?;
+        let mut conflicts = 0;
         let done = if resolution_ms == 0 {
-            self.each_merged(upkeep, blocks, now_ms, |labels, samples| writer.add(labels, samples))?
+            self.each_merged(upkeep, blocks, now_ms, |labels, samples| {
+                conflicts += samples.conflicts;
+                writer.add(labels, samples)
+            })?
         } else {
             merge_rolled(self, blocks, |labels, rolled, last| writer.add_rolled(labels, rolled, last))?
         };
@@ -119,6 +124,7 @@ impl Store {
         }
         let new = open_written(writer)?;
         self.replace(upkeep, blocks, new)?;
+        self.counters.conflicts.fetch_add(conflicts, Ordering::Relaxed);
         Ok(true)
     }
 

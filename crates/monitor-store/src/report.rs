@@ -250,6 +250,9 @@ pub struct Stats {
     pub stored: u64,
     /// Duplicates since the store was opened.
     pub duplicates: u64,
+    /// Samples that were counted as stored, and went when blocks were merged since
+    /// the store was opened: for their time another value was acknowledged first.
+    pub conflicts: u64,
     /// Refused samples since the store was opened, by reason.
     pub refused: Vec<(Refusal, u64)>,
     /// Samples lost to a failing disk since the store was opened: each was

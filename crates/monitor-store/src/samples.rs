@@ -1,6 +1,6 @@
 //! Samples of one series on their way between head, blocks and queries.
 
-use monitor_model::{Histogram, HistogramPoint, Point, SeriesData};
+use monitor_model::{Histogram, HistogramPoint, Point, SeriesData, is_stale};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -15,6 +15,9 @@ pub(crate) struct Samples {
     pub(crate) histograms: Vec<Arc<Histogram>>,
     /// As many as histograms, or none.
     pub(crate) histogram_starts: Vec<i64>,
+    /// How many samples went because another one was acknowledged first for their
+    /// time, and said something else.
+    pub(crate) conflicts: u64,
 }
 
 impl Samples {
@@ -25,6 +28,7 @@ impl Samples {
         self.histogram_times.clear();
         self.histograms.clear();
         self.histogram_starts.clear();
+        self.conflicts = 0;
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -79,6 +83,7 @@ impl Samples {
         };
         let kept = clashes(&self.times, from, &self.histogram_times[..from_histogram]);
         let kept_histograms = clashes(&self.histogram_times, from_histogram, &self.times[..from]);
+        self.conflicts += kept.iter().chain(&kept_histograms).filter(|kept| !**kept).count() as u64;
         filter(&mut self.times, &kept);
         filter(&mut self.values, &kept);
         filter(&mut self.starts, &kept);
@@ -160,22 +165,35 @@ pub(crate) fn settle(samples: &mut Samples) {
     }
     // Clashes of raw samples were settled before; of rollups a time that both
     // have is the number's.
-    let order = order_of(&samples.times);
+    let Samples { values, histograms, conflicts, .. } = samples;
+    let order = order_of(&samples.times, |first, later| {
+        *conflicts += u64::from(values[first].to_bits() != values[later].to_bits());
+    });
     reorder(&mut samples.times, &order);
     reorder(&mut samples.values, &order);
     reorder(&mut samples.starts, &order);
-    let mut order = order_of(&samples.histogram_times);
+    let mut order = order_of(&samples.histogram_times, |first, later| {
+        let same = is_stale(histograms[first].sum) && is_stale(histograms[later].sum);
+        *conflicts += u64::from(!same && histograms[first] != histograms[later]);
+    });
     order.retain(|i| samples.times.binary_search(&samples.histogram_times[*i]).is_err());
     reorder(&mut samples.histogram_times, &order);
     reorder(&mut samples.histograms, &order);
     reorder(&mut samples.histogram_starts, &order);
 }
 
-/// The places that make a list ascending, the first of equal ones alone.
-fn order_of(times: &[i64]) -> Vec<usize> {
+/// The places that make a list ascending, the first of equal ones alone; tells
+/// which goes because of which.
+fn order_of(times: &[i64], mut goes: impl FnMut(usize, usize)) -> Vec<usize> {
     let mut order: Vec<usize> = (0..times.len()).collect();
     order.sort_by_key(|i| times[*i]);
-    order.dedup_by_key(|i| times[*i]);
+    order.dedup_by(|later, first| {
+        let equal = times[*later] == times[*first];
+        if equal {
+            goes(*first, *later);
+        }
+        equal
+    });
     order
 }
 
@@ -198,12 +216,14 @@ mod tests {
             histogram_times: vec![7, 20],
             histograms: vec![Arc::default(), Arc::default()],
             histogram_starts: vec![],
+            conflicts: 0,
         };
         settle(&mut samples);
         assert_eq!(samples.times, [5, 10, 20, 30]);
         assert_eq!(samples.values, [4.0, 1.0, 3.0, 2.0]);
         assert_eq!(samples.starts, [4, 1, 3, 2]);
         assert_eq!(samples.histogram_times, [7]);
+        assert_eq!(samples.conflicts, 1);
     }
 
     #[test]

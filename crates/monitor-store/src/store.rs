@@ -84,6 +84,7 @@ pub(crate) struct Counters {
     pub(crate) duplicates: AtomicU64,
     pub(crate) failed: AtomicU64,
     pub(crate) damaged: AtomicU64,
+    pub(crate) conflicts: AtomicU64,
     pub(crate) refused: Mutex<BTreeMap<Refusal, u64>>,
 }
 
@@ -202,6 +203,7 @@ impl Store {
             tombstones: state.tombstones.len(),
             stored: of(&self.counters.stored),
             duplicates: of(&self.counters.duplicates),
+            conflicts: of(&self.counters.conflicts),
             refused: locked(&self.counters.refused).iter().map(|(why, count)| (*why, *count)).collect(),
             failed: of(&self.counters.failed),
             damaged: of(&self.counters.damaged),

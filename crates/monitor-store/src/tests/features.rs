@@ -374,3 +374,40 @@ fn conditions_select_the_same_everywhere() {
         }
     }
 }
+
+/// A late sample whose time has another value in a block is counted as stored,
+/// because nobody looks into blocks for one sample; the first value stays, and
+/// the merge that finds the second one counts it.
+#[test]
+fn a_conflict_across_blocks_is_counted_when_it_is_found() {
+    let dir = fast_dir();
+    let (store, _) = Store::open(dir.path(), settings(), NOW).unwrap();
+    let append = |n: usize, at_ms: i64, value: f64| {
+        let sample = crate::Sample { labels: &labels(n), at_ms, value };
+        store.append_samples(&[sample], NOW + 2 * MINUTE).unwrap().stored
+    };
+    let flush = || {
+        let mut upkeep = crate::store::locked(&store.upkeep);
+        store.flush(&mut upkeep, NOW + 2 * MINUTE).unwrap();
+    };
+    for n in 0..3 {
+        assert_eq!(append(n, NOW, 1.0) + append(n, NOW + MINUTE, 2.0), 2);
+    }
+    flush();
+    // Another value, the same one, and a histogram for the time of a number.
+    assert_eq!(append(0, NOW, 7.0) + append(1, NOW, 1.0), 2);
+    let mut batch = Batch::default();
+    let series = store.series(&labels(2)).unwrap();
+    batch.histograms.push(HistogramRow { series, at_ms: NOW, value: histogram(1), start_ms: 0 });
+    assert_eq!(store.append(&batch, NOW + 2 * MINUTE).unwrap().stored, 1);
+    flush();
+    let values = || -> Vec<Vec<f64>> {
+        everything(&store).iter().map(|s| s.points.iter().map(|p| p.value).collect()).collect()
+    };
+    assert_eq!((values(), store.stats().conflicts), (vec![vec![1.0, 2.0]; 3], 0));
+    for _ in 0..2 {
+        store.compact(NOW + 2 * MINUTE).unwrap();
+        assert_eq!((values(), store.stats().conflicts), (vec![vec![1.0, 2.0]; 3], 2));
+        assert_eq!((store.stats().blocks, store.stats().block_samples), (1, 6));
+    }
+}
