@@ -6,6 +6,7 @@ use crate::block::{About, Block, BlockWriter};
 use crate::head::{Last, UNRANKED, sort_by_rank};
 use crate::headfile::HeadWriter;
 use crate::log::numbered;
+use crate::manifest::{Found, Manifest};
 use crate::report::io_error;
 use crate::samples::Samples;
 use crate::store::{Store, Upkeep, locked};
@@ -50,7 +51,7 @@ impl Store {
             upkeep.frozen_log = Some(log.rotate()?);
             self.state_mut().head.freeze();
         }
-        self.finish_flush(upkeep, now_ms)
+        self.finish_flush(upkeep, now_ms).inspect_err(|_| upkeep.untidy = true)
     }
 
     /// The same while the log is read: what came from files before `log` is flushed.
@@ -239,7 +240,7 @@ impl Store {
         }
     }
 
-    /// Deletes log and head files that no longer count.
+    /// Deletes log and head files that no longer count, and blocks that never came to.
     pub(crate) fn tidy(&self, upkeep: &mut Upkeep) -> Result<(), Error> {
         if let Some(log) = &mut locked(&self.ingest).log {
             log.drop_before(upkeep.log)?;
@@ -250,7 +251,23 @@ impl Store {
                 self.disk.remove(&path).map_err(io_error("deleting", &path))?;
             }
         }
+        self.remove_unnamed()?;
         upkeep.untidy = false;
+        Ok(())
+    }
+
+    /// Deletes blocks that were written, and then the disk was too full for what
+    /// names them; they would take the room that is missing. One that the manifest
+    /// on disk names, although writing it was told to have failed, stays.
+    fn remove_unnamed(&self) -> Result<(), Error> {
+        let Found::Whole(manifest) = Manifest::read(&self.dir)? else { return Ok(()) };
+        let mut known: BTreeSet<u64> = manifest.blocks.iter().map(|listed| listed.number).collect();
+        known.extend(self.state().blocks.iter().map(|block| block.about.number));
+        for (number, path) in numbered(&self.blocks_dir(), ".blk")? {
+            if !known.contains(&number) {
+                self.disk.remove(&path).map_err(io_error("deleting", &path))?;
+            }
+        }
         Ok(())
     }
 

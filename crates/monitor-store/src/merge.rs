@@ -45,7 +45,8 @@ impl Store {
     pub(crate) fn merge(&self, upkeep: &mut Upkeep, now_ms: i64, all: bool) -> Result<usize, Error> {
         let mut merged = 0;
         while let Some(blocks) = self.mergeable(self.over_ms(now_ms), all) {
-            if !self.merge_blocks(upkeep, &blocks, now_ms)? {
+            let merging = self.merge_blocks(upkeep, &blocks, now_ms);
+            if !merging.inspect_err(|_| upkeep.untidy = true)? {
                 break;
             }
             merged += blocks.len();
@@ -227,7 +228,8 @@ impl Store {
             .map(|(resolution_ms, _)| resolution_ms)
             .collect();
         let Some((block, stale)) = self.to_roll(self.over_ms(now_ms), &wanted) else { return Ok(0) };
-        Ok(usize::from(self.roll_block(upkeep, &block, stale, &wanted, now_ms)?))
+        let rolling = self.roll_block(upkeep, &block, stale, &wanted, now_ms);
+        rolling.map(usize::from).inspect_err(|_| upkeep.untidy = true)
     }
 
     /// A day's block that has no rollups yet, or older ones (which are given).

@@ -72,6 +72,62 @@ fn a_full_disk_costs_what_is_refused_and_nothing_else() {
     }
 }
 
+/// The disk fills up at each step of a compaction of three days, their merging and
+/// rolling up: nothing that was stored is missed meanwhile, what was begun leaves
+/// no file behind, and with room again it goes on.
+#[test]
+fn a_full_disk_during_compaction_costs_nothing() {
+    let hour = 60 * MINUTE;
+    let now_ms = NOW + 80 * hour;
+    for steps in 0.. {
+        let dir = fast_dir();
+        let faults = Faults::full_after(i64::MAX);
+        let (store, _) = Store::open_with(dir.path(), settings(), NOW, Disk::with(faults.clone())).unwrap();
+        let mut stored = 0;
+        for step in 0..16 {
+            stored += put(&store, NOW + step * 5 * hour).unwrap();
+            if step % 2 == 1 {
+                let mut upkeep = crate::store::locked(&store.upkeep);
+                store.flush(&mut upkeep, NOW + step * 5 * hour).unwrap();
+            }
+        }
+        let before = store.stats();
+        assert!(before.blocks > 8 && before.head_samples == 0, "{before:?}");
+        faults.room(steps);
+        let upkeep = || {
+            let compacted = store.compact(now_ms);
+            // One day is rolled up in a call.
+            let kept = (0..6).map(|_| store.maintain(now_ms).map(drop));
+            kept.fold(compacted, Result::and)
+        };
+        let done = upkeep();
+        assert!(done.as_ref().is_ok() || done.as_ref().is_err_and(crate::Error::is_disk_full), "{done:?}");
+        assert_eq!(points(&store) as u64, stored, "step {steps}");
+        let files = |ending: &str| {
+            let all = std::fs::read_dir(dir.path().join("blocks")).unwrap().map(|e| e.unwrap().path());
+            all.filter(|path| path.extension().is_some_and(|e| e == ending)).count()
+        };
+        // A block whose manifest could not be written goes when upkeep begins again.
+        let blocks = store.stats().blocks;
+        assert!(files("blk") <= blocks + 2, "step {steps}: {} {blocks}", files("blk"));
+        store.tidy(&mut crate::store::locked(&store.upkeep)).unwrap();
+        assert_eq!((files("blk"), files("new")), (blocks, 0), "step {steps}");
+        let struck = faults.struck();
+        faults.room(i64::MAX);
+        upkeep().unwrap();
+        let after = store.stats();
+        assert!(after.blocks - after.rollups <= 5 && after.rollups >= 2, "step {steps}: {after:?}");
+        assert_eq!((points(&store) as u64, files("blk")), (stored, after.blocks));
+        drop(store);
+        let (store, report) = Store::open(dir.path(), settings(), now_ms).unwrap();
+        assert_eq!((points(&store) as u64, report.damage), (stored, vec![]), "step {steps}");
+        if !struck {
+            assert!(steps > 20, "{steps}");
+            break;
+        }
+    }
+}
+
 /// Many threads append and ask while blocks are made and merged: nothing is
 /// lost, twice there or half seen.
 #[test]
