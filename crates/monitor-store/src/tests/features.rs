@@ -411,3 +411,36 @@ fn a_conflict_across_blocks_is_counted_when_it_is_found() {
         assert_eq!((store.stats().blocks, store.stats().block_samples), (1, 6));
     }
 }
+
+/// However long the log is, opening holds no more of it in memory than one file
+/// and the limit: the rest is in blocks by then.
+#[test]
+fn opening_a_long_log_flushes_on_the_way() {
+    let dir = fast_dir();
+    let long = Settings { log_limit: base::Bytes(1 << 30), ..settings() };
+    let per_file = 130_000u32;
+    let files = 5u32;
+    let mut written = 0u64;
+    for file in 0..files {
+        // Each start goes on in a file of its own.
+        let (store, report) = Store::open(dir.path(), long.clone(), NOW).unwrap();
+        assert_eq!((report.samples, report.blocks), (written, 0));
+        let all: Vec<_> = (0..100).map(|n| store.series(&labels(n)).unwrap()).collect();
+        let mut batch = Batch::default();
+        for i in 0..per_file {
+            let at_ms = NOW + i64::from((file * per_file + i) / 100);
+            let value = f64::from(i).sqrt();
+            batch.floats.push(FloatRow { series: all[i as usize % 100], at_ms, value, start_ms: 0 });
+        }
+        written += store.append(&batch, NOW).unwrap().stored;
+    }
+    assert_eq!(written, u64::from(files * per_file));
+    let limited = Settings { log_limit: base::Bytes(1 << 20), ..settings() };
+    for blocks in [files as usize, files as usize] {
+        let (store, report) = Store::open(dir.path(), limited.clone(), NOW).unwrap();
+        let stats = store.stats();
+        assert_eq!((stats.blocks, stats.head_samples, report.damage), (blocks, 0, vec![]));
+        assert!(stats.log_bytes < 1_000, "{stats:?}");
+        assert_eq!(everything(&store).iter().map(|s| s.points.len() as u64).sum::<u64>(), written);
+    }
+}
