@@ -6,7 +6,8 @@
 //! calls experimental included; errors have its words and positions.
 //!
 //! Pure: no I/O, no clock, no randomness. Length, nesting and the tree's height
-//! are bounded ([`ParseOptions`]), so that whoever walks a tree may recurse.
+//! are bounded ([`ParseOptions`]), so that whoever walks a tree may recurse; so is
+//! what regular expressions take.
 //!
 //! Differences to Prometheus, on purpose: only the first mistake is told; `0x1e5`
 //! is a number; what an escape names must be UTF-8; regular expressions are
@@ -46,11 +47,15 @@ pub struct ParseOptions {
     pub max_nesting: usize,
     /// The most operations in one another: `a + b + c` are two. Default: 500.
     pub max_height: usize,
+    /// How many different regular expressions with `\` or `{` there may be: what is
+    /// shorter to write than to keep. A compiled one takes up to 1 MiB, which is
+    /// some milliseconds of work. Default: 256.
+    pub max_regexes: usize,
 }
 
 impl Default for ParseOptions {
     fn default() -> Self {
-        Self { max_bytes: 1 << 20, max_nesting: 150, max_height: 500 }
+        Self { max_bytes: 1 << 20, max_nesting: 150, max_height: 500, max_regexes: 256 }
     }
 }
 

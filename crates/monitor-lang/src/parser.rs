@@ -15,6 +15,8 @@ use crate::lexer::Lexer;
 use crate::quote::{quote, unquote};
 use crate::token::{Keyword, Token, TokenKind};
 use crate::{ParseError, ParseOptions, number};
+use monitor_model::Matcher;
+use std::collections::BTreeMap;
 
 pub(crate) type Result<T> = std::result::Result<T, ParseError>;
 
@@ -30,6 +32,8 @@ pub(crate) struct Parser<'a> {
     aggregations: usize,
     /// How many functions of this parser are inside of each other.
     nesting: usize,
+    /// The costly regular expressions so far, by what is written.
+    regexes: BTreeMap<String, Matcher>,
 }
 
 /// An expression and the height of its tree.
@@ -85,6 +89,7 @@ impl<'a> Parser<'a> {
             last_end: 0,
             aggregations: 0,
             nesting: 0,
+            regexes: BTreeMap::new(),
         })
     }
 

@@ -57,7 +57,7 @@ fn walk(text: &str) {
 
 #[test]
 fn limits_are_told() {
-    let options = ParseOptions { max_bytes: 40, max_nesting: 5, max_height: 5 };
+    let options = ParseOptions { max_bytes: 40, max_nesting: 5, max_height: 5, max_regexes: 1 };
     for (text, expected) in [
         ("((((x))))", None),
         ("(((((x)))))", Some("1:6: parse error: expression is nested more than 5 deep")),
@@ -67,6 +67,9 @@ fn limits_are_told() {
             "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
             Some("1:1: parse error: expression of 45 bytes is longer than the limit of 40"),
         ),
+        // The same one is compiled once, and a plain one costs little.
+        ("x{a=~'.a{2}',b!~'.a{2}',c=~'a.+'}", None),
+        ("x{a=~'.a{2}',b!~'.a{3}'}", Some("1:14: parse error: more than 1 different regular expressions")),
     ] {
         let found = parse(text, &options).err().map(|error| error.to_string());
         assert_eq!(found.as_deref(), expected, "{text}");

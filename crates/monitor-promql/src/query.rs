@@ -62,7 +62,8 @@ impl Default for Options<'_> {
 /// What a query's text may cost. Grafana's largest generated queries are around
 /// 20 kB; the heights are those at which evaluation fits a stack of 2 MiB even
 /// without optimisation.
-const LIMITS: ParseOptions = ParseOptions { max_bytes: 1 << 17, max_nesting: 100, max_height: 400 };
+const LIMITS: ParseOptions =
+    ParseOptions { max_bytes: 1 << 17, max_nesting: 100, max_height: 400, max_regexes: 256 };
 
 impl Query {
     /// Reads a query.
@@ -379,6 +380,24 @@ mod tests {
             assert!(sum.range(&data, start, end, step, &Options::default()).is_err(), "{start} {end} {step}");
         }
         assert!(sum.instant(&data, i64::MAX, &Options::default()).is_err());
+    }
+
+    /// What grows with each function of a query, though little is read.
+    #[test]
+    fn nothing_grows_without_bound() {
+        let nested = |inner: &str, before: &str, after: &str| before.repeat(40) + inner + &after.repeat(40);
+        let text = "label_replace(a, \"v\", \"xx\", \"\", \"\")";
+        let cases = [
+            nested(text, "label_replace(", ", \"v\", \"$1$1\", \"v\", \"(.*)\")"),
+            nested(text, "label_join(", ", \"v\", \"\", \"v\", \"v\")"),
+            format!("sum_over_time(vector({})[9000000s:1s])", nested("time()", "time() + (", ")")),
+            format!("sum_over_time(({})[9000000s:1s])", nested("a", "clamp(", ", time(), time())")),
+        ];
+        for text in cases {
+            let error =
+                Query::parse(&text).unwrap().instant(&data(), 900_000, &Options::default()).unwrap_err();
+            assert!(matches!(error, Error::Limit(_)), "{text}: {error}");
+        }
     }
 
     /// A query is asked to stop by how much it visits, not only by how much it reads:

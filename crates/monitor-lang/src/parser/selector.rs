@@ -2,7 +2,7 @@
 //! `@`, `anchored`, `smoothed`.
 
 use super::{Parser, Result, Tree, leaf};
-use crate::ast::{At, BinaryOp, Expr, Kind, Selector, Shift, Span};
+use crate::ast::{At, BinaryOp, Expr, Kind, Place, Selector, Shift, Span};
 use crate::token::{Keyword, Preprocessor, Token, TokenKind};
 use monitor_model::{METRIC_NAME, Matcher};
 
@@ -75,18 +75,36 @@ impl Parser<'_> {
         }
     }
 
-    fn matcher(&self, label: Token, name: &str, op: TokenKind, value: Token) -> Result<Matcher> {
+    fn matcher(&mut self, label: Token, name: &str, op: TokenKind, value: Token) -> Result<Matcher> {
         let text = self.unquoted(value)?;
-        Ok(match op {
-            ASSIGN => Matcher::equal(name, &text),
-            NOT_EQUAL => Matcher::not_equal(name, &text),
-            op => Matcher::regex(name, &text, op == TokenKind::NotRegex).map_err(|error| {
-                // What is wrong stands on the last line, below a drawing of where.
-                let why = error.0.lines().last().unwrap_or_default().trim_start_matches("error: ");
-                let message = format!("error parsing regexp: {why}: `{text}`");
-                self.wrong(label.place.to(value.place), message)
-            })?,
-        })
+        match op {
+            ASSIGN => Ok(Matcher::equal(name, &text)),
+            NOT_EQUAL => Ok(Matcher::not_equal(name, &text)),
+            op => self.regex(label.place.to(value.place), name, &text, op == TokenKind::NotRegex),
+        }
+    }
+
+    fn regex(&mut self, place: Place, name: &str, text: &str, negated: bool) -> Result<Matcher> {
+        if let Some(known) = self.regexes.get(text) {
+            let mut matcher = known.clone();
+            matcher.name = name.to_owned();
+            matcher.negated = negated;
+            return Ok(matcher);
+        }
+        let costly = text.contains(['\\', '{']);
+        if costly && self.regexes.len() >= self.options.max_regexes {
+            let limit = self.options.max_regexes;
+            return Err(self.wrong(place, format!("more than {limit} different regular expressions")));
+        }
+        let matcher = Matcher::regex(name, text, negated).map_err(|error| {
+            // What is wrong stands on the last line, below a drawing of where.
+            let why = error.0.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            self.wrong(place, format!("error parsing regexp: {why}: `{text}`"))
+        })?;
+        if costly {
+            self.regexes.insert(text.to_owned(), matcher.clone());
+        }
+        Ok(matcher)
     }
 
     /// What may follow an expression, again and again.

@@ -238,6 +238,7 @@ impl<'a> Evaluator<'a> {
                         let (place, new) = merged.column(labels, column.drop_name, steps.count);
                         if new {
                             this.hold(steps.count)?;
+                            this.hold_label(text.len())?;
                             this.check_series(place + 1)?;
                         }
                         if let Some(bits) = bits {

@@ -22,10 +22,13 @@ impl<'a> Evaluator<'a> {
             Error::Execution(format!("invalid regular expression in label_replace(): {regex}"))
         })?;
         check_label_name("destination", destination, "label_replace")?;
+        // Each `$` is at most the whole value.
+        let references = replacement.matches('$').count();
         let mut merged = Merge::default();
         self.each(&call.args[0], steps, &mut |this, column| {
             let value = column.labels.get(source).unwrap_or_default();
             if let Some(captures) = pattern.captures(value) {
+                this.hold_label(replacement.len().saturating_add(references.saturating_mul(value.len())))?;
                 let mut new = String::new();
                 captures.expand(replacement, &mut new);
                 column.set_label(destination, &new);
@@ -52,6 +55,8 @@ impl<'a> Evaluator<'a> {
         self.each(&call.args[0], steps, &mut |this, column| {
             let values: Vec<&str> =
                 sources.iter().map(|source| column.labels.get(source).unwrap_or_default()).collect();
+            let length: usize = values.iter().map(|value| value.len() + separator.len()).sum();
+            this.hold_label(length)?;
             let joined = values.join(separator);
             column.set_label(destination, &joined);
             this.join(&mut merged, column)

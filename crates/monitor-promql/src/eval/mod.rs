@@ -67,7 +67,9 @@ impl<'a> Evaluator<'a> {
 
     /// A number at each step.
     pub(crate) fn scalars(&mut self, part: &Part<'_>, steps: Steps) -> Result<Vec<f64>, Error> {
-        match &part.kind {
+        // What is made for each step on the way: a subquery may have very many.
+        self.hold(steps.count)?;
+        let values = match &part.kind {
             Kind::Number(number) => Ok(vec![*number; steps.count]),
             Kind::Negate(inner) => {
                 let values = self.scalars(inner, steps)?;
@@ -80,7 +82,9 @@ impl<'a> Evaluator<'a> {
             Kind::Binary(binary) => self.of_scalars(binary, steps),
             Kind::Call(call) => self.scalar_call(call, steps),
             _ => Err(Error::Execution("expected a scalar".into())),
-        }
+        };
+        self.release(steps.count);
+        values
     }
 
     /// The series of a part, one after another.
@@ -89,7 +93,10 @@ impl<'a> Evaluator<'a> {
         if steps.count == 0 {
             return Ok(());
         }
-        match &part.kind {
+        // What is made for each step while series pass: a series' values, and numbers
+        // beside them.
+        self.hold(steps.count)?;
+        let passed = match &part.kind {
             Kind::Selector(selector) => self.selector(selector, steps, sink),
             Kind::Negate(inner) => self.negate(inner, steps, sink),
             Kind::Binary(binary) => self.binary(part, binary, steps, sink),
@@ -102,7 +109,9 @@ impl<'a> Evaluator<'a> {
             Kind::Number(_) | Kind::Text(_) | Kind::Range(_) => {
                 Err(Error::Execution("expected an instant vector".into()))
             }
-        }
+        };
+        self.release(steps.count);
+        passed
     }
 
     /// The series of a part, all of them.
@@ -236,6 +245,17 @@ impl<'a> Evaluator<'a> {
         Ok(())
     }
 
+    /// Accounts for a label's new value, for the rest of the query. Values are made of
+    /// values that were made, so that they could double with each function.
+    pub(crate) fn hold_label(&mut self, bytes: usize) -> Result<(), Error> {
+        if bytes > MAX_LABEL_BYTES {
+            return Err(Error::Limit(format!(
+                "a label value of {bytes} bytes would be longer than the limit of {MAX_LABEL_BYTES}"
+            )));
+        }
+        self.hold(bytes.div_ceil(16))
+    }
+
     pub(crate) fn release(&mut self, values: usize) {
         self.held = self.held.saturating_sub(values as u64);
     }
@@ -282,6 +302,9 @@ impl<'a> Evaluator<'a> {
         })
     }
 }
+
+/// The longest label value that a function makes.
+const MAX_LABEL_BYTES: usize = 1 << 20;
 
 /// What happens where names that go make label sets equal.
 #[derive(Clone, Copy)]
