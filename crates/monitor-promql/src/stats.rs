@@ -79,6 +79,20 @@ pub(crate) fn exponential(value: f64) -> String {
     format!("{mantissa}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
 }
 
+/// Go's `math.Min`: −∞ is the smaller even beside NaN, else NaN is the result.
+pub(crate) fn smaller(a: f64, b: f64) -> f64 {
+    match () {
+        () if a == f64::NEG_INFINITY || b == f64::NEG_INFINITY => f64::NEG_INFINITY,
+        () if a.is_nan() || b.is_nan() => f64::NAN,
+        () => a.min(b),
+    }
+}
+
+/// Go's `math.Max`: ∞ is the larger even beside NaN, else NaN is the result.
+pub(crate) fn larger(a: f64, b: f64) -> f64 {
+    -smaller(-a, -b)
+}
+
 /// Smallest first, NaN before all, as Prometheus orders values for quantiles.
 pub(crate) fn nan_first(a: &f64, b: &f64) -> std::cmp::Ordering {
     a.partial_cmp(b).unwrap_or_else(|| b.is_nan().cmp(&a.is_nan()))
@@ -285,6 +299,17 @@ mod tests {
             assert_eq!(quantile(q, &mut [4.0, 1.0, 3.0, 2.0]), expected, "{q}");
         }
         assert!(quantile(f64::NAN, &mut [1.0]).is_nan() && quantile(0.5, &mut []).is_nan());
+    }
+
+    #[test]
+    fn smaller_and_larger_are_those_of_go() {
+        let (inf, nan) = (f64::INFINITY, f64::NAN);
+        let cases =
+            [(1.0, 2.0, 1.0, 2.0), (nan, 1.0, nan, nan), (inf, nan, nan, inf), (nan, -inf, -inf, nan)];
+        for (a, b, small, large) in cases {
+            assert_eq!(smaller(a, b).to_string(), small.to_string(), "{a} {b}");
+            assert_eq!(larger(a, b).to_string(), large.to_string(), "{a} {b}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::column::{ABSENT, At, Column, Steps, present};
 use crate::dates::Date;
 use crate::functions::Kind as FunctionKind;
 use crate::plan::{Call, Kind, Part, Selector};
+use crate::stats::{larger, smaller};
 use crate::{Error, Histogram, Labels};
 
 impl<'a> Evaluator<'a> {
@@ -21,8 +22,8 @@ impl<'a> Evaluator<'a> {
             FunctionKind::QueryEnd => repeated(seconds(times.end_ms)),
             FunctionKind::QueryRange => repeated(seconds(times.end_ms - times.start_ms)),
             FunctionKind::QueryStep => repeated(seconds(times.step_ms)),
-            FunctionKind::MinOf => self.of_two(call, steps, f64::min),
-            FunctionKind::MaxOf => self.of_two(call, steps, f64::max),
+            FunctionKind::MinOf => self.of_two(call, steps, smaller),
+            FunctionKind::MaxOf => self.of_two(call, steps, larger),
             FunctionKind::Scalar => self.scalar(call, steps),
             _ => Err(Error::Execution(format!("{}() gives no scalar", call.function.name))),
         }
@@ -30,8 +31,7 @@ impl<'a> Evaluator<'a> {
 
     fn of_two(&mut self, call: &Call<'_>, steps: Steps, f: fn(f64, f64) -> f64) -> Result<Vec<f64>, Error> {
         let (a, b) = (self.scalars(&call.args[0], steps)?, self.scalars(&call.args[1], steps)?);
-        let f = |(a, b): (f64, f64)| if a.is_nan() || b.is_nan() { f64::NAN } else { f(a, b) };
-        Ok(a.into_iter().zip(b).map(f).collect())
+        Ok(a.into_iter().zip(b).map(|(a, b)| f(a, b)).collect())
     }
 
     /// The one series' number; NaN where there is none or more than one.
@@ -167,13 +167,7 @@ impl<'a> Evaluator<'a> {
         sink: Sink<'_, 'a>,
     ) -> Result<(), Error> {
         self.each_float(call, steps, sink, &mut |value, step| {
-            if high[step] < low[step] {
-                ABSENT
-            } else if value.is_nan() || low[step].is_nan() || high[step].is_nan() {
-                f64::NAN
-            } else {
-                value.min(high[step]).max(low[step])
-            }
+            if high[step] < low[step] { ABSENT } else { larger(low[step], smaller(high[step], value)) }
         })
     }
 
