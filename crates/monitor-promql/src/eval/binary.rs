@@ -24,6 +24,9 @@ impl<'a> Evaluator<'a> {
         let left = self.scalars(&binary.left, steps)?;
         let right = self.scalars(&binary.right, steps)?;
         let op = binary.op;
+        if matches!(op, BinaryOp::TrimUpper | BinaryOp::TrimLower) {
+            return Err(Error::Execution(format!("operator \"{op}\" not allowed for Scalar operations")));
+        }
         let of = |(left, right)| match compare(op, left, right) {
             Some(holds) => f64::from(u8::from(holds)),
             None => arithmetic(op, left, right).unwrap_or(f64::NAN),
