@@ -171,6 +171,9 @@ impl Loop {
                 Some(done) = self.incoming.recv() => self.note(done),
                 () = tokio::time::sleep(wait) => self.start_due(),
                 _ = tick.tick() => {
+                    // By a clock that stepped back the next group is far away, and this
+                    // tick always comes before the wait for it ends.
+                    self.start_due();
                     self.tell();
                     self.ping();
                     self = self.saved(false).await;
