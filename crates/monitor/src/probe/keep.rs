@@ -149,7 +149,7 @@ async fn run(
         };
         note(&settings, &state, &report, at_ms);
         known = give(&settings.name, &state, report.readings, known, at_ms).await;
-        at_ms = next(sys::clock::now_ms().max(at_ms), every_ms, offset_ms);
+        at_ms = after(at_ms, sys::clock::now_ms(), every_ms, offset_ms);
     }
     if *stopped.borrow() == Stop::Removed {
         give(&settings.name, &state, Vec::new(), known, sys::clock::now_ms()).await;
@@ -165,6 +165,13 @@ async fn one_of_a_few(settings: &Settings, gate: &tokio::sync::Semaphore) -> Rep
 fn next(now_ms: u64, every_ms: u64, offset_ms: u64) -> u64 {
     let since = (now_ms + every_ms - offset_ms) % every_ms;
     now_ms + every_ms - since
+}
+
+/// The moment after `at_ms`, which has just been. A timer may wake us a little
+/// early; a clock that says much less stepped back, and its moments count.
+fn after(at_ms: u64, now_ms: u64, every_ms: u64, offset_ms: u64) -> u64 {
+    let from_ms = if now_ms.saturating_add(every_ms) < at_ms { now_ms } else { now_ms.max(at_ms) };
+    next(from_ms, every_ms, offset_ms)
 }
 
 fn note(settings: &Settings, state: &State, report: &Report, at_ms: u64) {
@@ -212,5 +219,14 @@ mod tests {
         assert_eq!(super::next(120_006, 30_000, 7), 120_007);
         assert_eq!(super::next(120_007, 30_000, 7), 150_007);
         assert_eq!(super::next(0, 1_000, 0), 1_000);
+    }
+
+    #[test]
+    fn a_clock_that_jumps_costs_no_moment() {
+        let after = |at_ms, now_ms| super::after(at_ms, now_ms, 30_000, 7);
+        assert_eq!(after(120_007, 120_300), 150_007);
+        assert_eq!(after(120_007, 120_006), 150_007, "woken early");
+        assert_eq!(after(120_007, 86_520_300), 86_550_007);
+        assert_eq!(after(86_520_007, 120_300), 150_007, "and not tomorrow");
     }
 }
