@@ -174,6 +174,18 @@ impl Rules {
         }
     }
 
+    /// The wall clock jumped by `by_ms` and no time passed: `for`, `keep_firing` and
+    /// how long what resolved is remembered are counted on from where they were.
+    pub fn shift(&mut self, by_ms: i64) {
+        let moved = |at_ms: &mut u64| *at_ms = at_ms.saturating_add_signed(by_ms);
+        for alert in self.rules.values_mut().flat_map(BTreeMap::values_mut) {
+            moved(&mut alert.active_at_ms);
+            let others = [&mut alert.fired_at_ms, &mut alert.resolved_at_ms, &mut alert.kept_since_ms];
+            others.into_iter().flatten().for_each(moved);
+        }
+        moved(&mut self.saved_at_ms);
+    }
+
     /// Takes what `rule`'s expression gave; `key` names the rule uniquely
     /// ([`crate::group::keys`]).
     pub fn evaluate(
@@ -464,6 +476,21 @@ mod tests {
         assert_eq!(step(30_000, &[]), "");
         assert_eq!(step(35_000, &[down("a", 0.0)]), "pending"); // a new alert
         assert_eq!(step(40_000, &[]), "");
+    }
+
+    #[test]
+    fn a_clock_that_jumps_lets_nothing_fire_and_nothing_hang() {
+        const DAY: u64 = 86_400_000;
+        let (mut rules, rule) = (Rules::default(), rule(60_000));
+        let given = [down("a", 0.0)];
+        let mut step = |by_ms: i64, at_ms: u64| {
+            rules.shift(by_ms);
+            states(&rules.evaluate("k", &rule, &given, &at(at_ms)).unwrap()).join(",")
+        };
+        assert_eq!(step(0, DAY), "pending");
+        assert_eq!(step(DAY as i64, 2 * DAY + 30_000), "", "pending for half a minute, not for a day");
+        assert_eq!(step(-(DAY as i64), DAY + 59_000), "");
+        assert_eq!(step(0, DAY + 60_000), "firing", "and not a day later");
     }
 
     #[test]

@@ -57,9 +57,10 @@ pub struct Alert {
 }
 
 impl Alert {
-    /// Whether it fires.
+    /// Whether it fires. One of ours that has ended has ended, also where a clock
+    /// that was ahead wrote down when.
     pub fn fires(&self, now_ms: u64) -> bool {
-        self.ends_at_ms.is_none_or(|end| now_ms < end)
+        self.ends_at_ms.is_none_or(|end| self.origin == Origin::Pushed && now_ms < end)
     }
 }
 
@@ -321,6 +322,27 @@ impl Manager {
             let gone: Vec<u64> = own.map(|(print, _)| *print).filter(|print| !seen.contains(print)).collect();
             for print in gone {
                 self.end_own(print, now_ms);
+            }
+        }
+    }
+
+    /// The wall clock jumped by `by_ms` and no time passed: what is counted from a
+    /// moment of ours is counted on. Silences, intervals and what was pushed speak
+    /// of the wall clock itself, and stay.
+    pub fn shift(&mut self, by_ms: i64) {
+        let moved = |at_ms: &mut u64| *at_ms = at_ms.saturating_add_signed(by_ms);
+        for alert in self.memory.alerts.values_mut() {
+            moved(&mut alert.updated_at_ms);
+            if alert.origin == Origin::Own {
+                moved(&mut alert.starts_at_ms);
+                alert.ends_at_ms.iter_mut().for_each(moved);
+            }
+        }
+        for group in self.memory.groups.values_mut() {
+            moved(&mut group.next_flush_ms);
+            for known in group.told.values_mut() {
+                moved(&mut known.told_at_ms);
+                moved(&mut known.failed_at_ms);
             }
         }
     }

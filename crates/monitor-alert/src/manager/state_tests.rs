@@ -94,6 +94,40 @@ fn wait_join_repeat_resolve() {
 }
 
 #[test]
+fn a_clock_that_jumps_repeats_nothing_and_brings_nothing_back() {
+    const DAY: u64 = 1_440 * MIN;
+    let mut m = manager(config());
+    let a = active("a", State::Firing, DAY);
+    sync(&mut m, std::slice::from_ref(&a), DAY);
+    assert_eq!(told(&mut m, DAY + MIN), "ops: a | ");
+    // Ahead: no time has passed, so that nothing is due before the hour is over.
+    m.shift(DAY as i64);
+    let ahead = 2 * DAY + MIN;
+    assert_eq!(told(&mut m, ahead), "");
+    assert_eq!(told(&mut m, ahead + 6 * MIN), "");
+    // One that resolves by the wrong clock has resolved also by the right one.
+    let b = active("b", State::Firing, ahead + 6 * MIN);
+    sync(&mut m, &[a.clone(), b], ahead + 6 * MIN);
+    assert_eq!(told(&mut m, ahead + 12 * MIN), "ops: a b | ");
+    sync(&mut m, &[a.clone(), active("b", State::Resolved, ahead + 13 * MIN)], ahead + 13 * MIN);
+    assert_eq!(told(&mut m, ahead + 18 * MIN), "ops: a | b");
+    // Also where nobody noticed that the clock went back.
+    let mut unaware = Manager::restore(&m.save().unwrap()).unwrap();
+    unaware.follow(config(), ahead - DAY).unwrap();
+    for (mut m, now_ms) in [(unaware, ahead - DAY + 20 * MIN), {
+        m.shift(-(DAY as i64));
+        (m, ahead - DAY + 20 * MIN)
+    }] {
+        sync(&mut m, std::slice::from_ref(&a), now_ms);
+        let names: Vec<&str> = m.alerts(now_ms).iter().map(|(_, a, ..)| a.labels[1].1.as_str()).collect();
+        assert_eq!(names, ["a"]);
+        assert!(!told(&mut m, now_ms + 6 * MIN).contains('b'));
+        sync(&mut m, &[active("a", State::Resolved, now_ms + 7 * MIN)], now_ms + 7 * MIN);
+        assert_eq!(told(&mut m, now_ms + 13 * MIN), "ops:  | a");
+    }
+}
+
+#[test]
 fn a_message_not_taken_stays_due_with_what_is_true_then() {
     let mut m = manager(config());
     sync(&mut m, &[active("a", State::Firing, 0)], 0);
