@@ -90,6 +90,13 @@ pub enum Event {
         /// The value that decided.
         value: f64,
     },
+    /// The machine's clock jumped, as the monitor saw it.
+    ClockJump {
+        /// By how many milliseconds; negative where it went back.
+        by_ms: i64,
+        /// In words, for a person.
+        why: String,
+    },
     /// A query to the monitor took long or was stopped; sampled.
     Query {
         /// `query` or `query_range`.

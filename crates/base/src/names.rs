@@ -133,6 +133,7 @@ metrics! {
     MONITOR_RULE_EVALUATIONS = Counter "bastide_monitor_rule_evaluations_total" ["group"] "Evaluations of a group of rules";
     MONITOR_RULE_MISSED = Counter "bastide_monitor_rule_evaluations_missed_total" ["group"] "Evaluations of a group left out because the one before took too long";
     MONITOR_RULE_GROUP_SECONDS = Gauge "bastide_monitor_rule_group_last_duration_seconds" ["group"] "How long a group's last evaluation took";
+    MONITOR_CLOCK_JUMPS = Counter "bastide_monitor_clock_jumps_total" ["direction"] "Times that the machine's clock jumped by a minute or more, or the machine slept: ahead, back";
     MONITOR_DEAD_MAN = Counter "bastide_monitor_dead_man_calls_total" ["result"] "Calls to the outside checker: ok, failed";
     MONITOR_NOTIFICATIONS = Counter "bastide_monitor_notifications_total" ["receiver", "result"] "Notifications sent";
     MONITOR_LOG_LINES = Counter "bastide_monitor_log_lines_total" ["log", "result"] "Access log lines read: ok, malformed";

@@ -13,6 +13,7 @@
 
 pub mod agent;
 mod api;
+mod clock;
 mod fetch;
 mod growth;
 mod host;

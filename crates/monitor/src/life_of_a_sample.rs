@@ -72,6 +72,7 @@ pub async fn run(start: Start<site::Monitor>) -> Result<(), Fault> {
         registry: registry.clone(),
         state_dir,
         listening: Mutex::default(),
+        clock: crate::clock::Clock::new(&registry),
         started_ms: sys::clock::now_ms(),
         opened,
         damage: Mutex::default(),
@@ -421,7 +422,7 @@ impl State {
             "rules_failing": failing,
             "undelivered": book.undelivered,
             "damage": damage,
-            "trouble": lock(&self.trouble).iter().chain(lock(&self.log_trouble).values()).cloned().chain(self.sink.trouble()).chain(self.push.forward.trouble()).chain(self.board.trouble()).chain(plan.notes.iter().cloned()).collect::<Vec<_>>(),
+            "trouble": lock(&self.trouble).iter().chain(lock(&self.log_trouble).values()).cloned().chain(self.sink.trouble()).chain(self.clock.trouble()).chain(self.push.forward.trouble()).chain(self.board.trouble()).chain(plan.notes.iter().cloned()).collect::<Vec<_>>(),
         })
     }
 }

@@ -35,6 +35,8 @@ pub(crate) struct State {
     pub(crate) state_dir: PathBuf,
     /// Where page and API answer.
     pub(crate) listening: Mutex<Vec<SocketAddr>>,
+    /// Whether the clock can be believed.
+    pub(crate) clock: crate::clock::Clock,
     /// Unix milliseconds.
     pub(crate) started_ms: u64,
     /// What the store said when it was opened.

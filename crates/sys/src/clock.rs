@@ -1,10 +1,22 @@
 //! The clock.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+/// How far [`now_ms`] is ahead of the machine's clock.
+static PRETENDED_MS: AtomicI64 = AtomicI64::new(0);
 
 /// Unix milliseconds now.
 pub fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
+    now_ms.saturating_add_signed(PRETENDED_MS.load(Ordering::Relaxed))
+}
+
+/// For tests of what a clock that jumps does: from now on this process takes it
+/// to be later by `ahead_ms` than the machine's clock says, or earlier. The
+/// machine's clock is everybody's, and Linux has no time namespace for it.
+pub fn pretend(ahead_ms: i64) {
+    PRETENDED_MS.store(ahead_ms, Ordering::Relaxed);
 }
 
 /// Milliseconds of a clock that never jumps, from an arbitrary start.

@@ -235,7 +235,12 @@ fn bound(state: &State) {
     let archives = lock(&state.archives);
     let all: Vec<Kept> = archives.values().cloned().collect();
     let limits = state.plan().site.log_archive.clone();
-    let since_ms = (sys::clock::now_ms() as i64).saturating_sub_unsigned(limits.retention.0);
+    state.look_at_clock();
+    // A clock that jumped is not believed at once: size alone removes lines then.
+    let since_ms = match state.clock.is_unsettled() {
+        true => i64::MIN,
+        false => (sys::clock::now_ms() as i64).saturating_sub_unsigned(limits.retention.0),
+    };
     let removed = archive::bound(&all, since_ms, limits.bytes.0);
     drop(archives);
     let mut trouble = lock(&state.trouble);
@@ -254,6 +259,9 @@ fn folder(log: &Log) -> String {
 /// Removes what was kept of logs that left the revision, once it is too old: they may
 /// come back before.
 fn forget(state: &State, all: &Path) {
+    if state.clock.is_unsettled() {
+        return;
+    }
     let plan = state.plan();
     let known: Vec<String> = plan.site.logs.iter().map(folder).collect();
     let Ok(folders) = std::fs::read_dir(all) else { return };

@@ -32,6 +32,10 @@ pub(super) struct Evaluation<'a> {
 impl Evaluation<'_> {
     /// Runs it; gives what changed.
     pub(super) fn run(&self, written: &mut Written) -> Vec<Change> {
+        self.state.look_at_clock();
+        if self.state.clock.rests(self.scrape_interval()) {
+            return Vec::new(); // What would be missing is not gone.
+        }
         let began = Instant::now();
         let mut changes = Vec::new();
         for rule in &self.group.rules {
@@ -54,6 +58,13 @@ impl Evaluation<'_> {
         let ran = super::Ran { at_ms: self.at_ms, took_s: took.as_secs_f64() };
         lock(&self.state.book).ran.insert(name, ran);
         changes
+    }
+
+    /// The longest time between two samples of anything.
+    fn scrape_interval(&self) -> Duration {
+        let plan = self.state.plan();
+        let pools = plan.pools.iter().map(|plan| plan.pool.interval_ms);
+        Duration::from_millis(pools.chain([plan.site.scrape_interval.0]).max().unwrap_or(0))
     }
 
     /// The moment that expressions see and samples get.
@@ -85,9 +96,9 @@ impl Evaluation<'_> {
             query: Some(&ask),
         };
         // A copy of the rule's own alerts: templates may ask the store, and the API does not wait for that.
-        let (mut own, fresh) = {
+        let (mut own, fresh, moved_ms) = {
             let book = lock(&self.state.book);
-            (book.rules.part(&rule.key), !book.rules.knows(&rule.key))
+            (book.rules.part(&rule.key), !book.rules.knows(&rule.key), self.state.clock.moved_ms())
         };
         let changes =
             own.evaluate(&rule.key, &rule.rule, &given, &context).map_err(|error| error.to_string())?;
@@ -95,7 +106,11 @@ impl Evaluation<'_> {
             self.restore(rule, &mut own);
         }
         let series = own.series(&rule.key);
-        lock(&self.state.book).rules.put(&rule.key, own);
+        {
+            let mut book = lock(&self.state.book);
+            own.shift(self.state.clock.moved_ms() - moved_ms); // It jumped meanwhile.
+            book.rules.put(&rule.key, own);
+        }
         let labels: BTreeSet<Labels> = series.iter().map(|(labels, _)| labels.clone()).collect();
         self.write(
             series.into_iter().map(|(labels, value)| Sample { labels, value: Value::Float(value) }).collect(),

@@ -430,6 +430,7 @@ impl Loop {
 
     /// Sends what is due; never waits for a receiver.
     fn tell(&self) {
+        self.state.look_at_clock();
         let plan = self.state.plan();
         let now_ms = sys::clock::now_ms();
         let due = lock(&self.state.book).manager.due(now_ms);

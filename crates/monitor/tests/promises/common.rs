@@ -3,11 +3,14 @@
 
 use base::{Address, Bytes, Millis, RevisionId, Secret};
 use monitor_alert::settings::{Alert, Receiver, Recording, Settings};
+use monitor_wire::body::snappy_encode;
+use monitor_wire::remote::{Outgoing, Version, write_v2};
 use role::{Events, Fault, Listeners, Registry, Shutdown, Start};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -115,11 +118,25 @@ pub(crate) struct Home {
 
 impl Home {
     pub(crate) fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::at(tempfile::tempdir().unwrap())
+    }
+
+    fn at(dir: tempfile::TempDir) -> Self {
         for name in ["run", "state", "state/log"] {
             std::fs::create_dir_all(dir.path().join(name)).unwrap();
         }
         Self { dir }
+    }
+
+    /// One whose state is on a disk of its own. None, with a word, where that
+    /// cannot be had.
+    pub(crate) fn on_small_disk(size: &str) -> Option<(Self, SmallDisk)> {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = SmallDisk::mount(dir.path().join("state"), size);
+        if disk.is_none() {
+            eprintln!("skipped: mounting a small file system needs root");
+        }
+        Some((Self::at(dir), disk?))
     }
 
     pub(crate) fn run(&self) -> PathBuf {
@@ -131,23 +148,18 @@ impl Home {
     }
 
     pub(crate) fn start<T>(&self, role: &'static str, site: T, shutdown: &Shutdown) -> Start<T> {
-        let registry = Arc::new(Registry::default());
-        Start {
-            role,
-            revision: revision(1, site),
-            listeners: Listeners::default(),
-            run_dir: self.run(),
-            state_dir: self.state(),
-            events: Events::open(role, &self.state(), &registry),
-            registry,
-            shutdown: shutdown.clone(),
-        }
+        start(role, site, self.dir.path(), shutdown)
     }
 
     /// Starts a monitor and waits until it is ready.
     pub(crate) fn monitor(&self, site: site::Monitor) -> Running {
+        Self::serve(self.dir.path(), site)
+    }
+
+    /// The same in a home that somebody else has made.
+    pub(crate) fn serve(home: &Path, site: site::Monitor) -> Running {
         let shutdown = Shutdown::manual();
-        let start = self.start("monitor", site, &shutdown);
+        let start = start("monitor", site, home, &shutdown);
         let thread = std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -155,7 +167,7 @@ impl Home {
             runtime.shutdown_background(); // As the binary: a query under way keeps nobody.
             result
         });
-        let socket = self.run().join("monitor.sock");
+        let socket = home.join("run/monitor.sock");
         let address = until("the monitor listens", || {
             assert!(!thread.is_finished(), "the monitor did not start");
             let status = admin(&socket, "GET", "/status", "").ok()?.1;
@@ -163,6 +175,53 @@ impl Home {
             status["listening"][0].as_str()?.parse().ok()
         });
         Running { address, socket, shutdown, thread: Some(thread) }
+    }
+}
+
+fn start<T>(role: &'static str, site: T, home: &Path, shutdown: &Shutdown) -> Start<T> {
+    let (run_dir, state_dir) = (home.join("run"), home.join("state"));
+    let registry = Arc::new(Registry::default());
+    Start {
+        role,
+        revision: revision(1, site),
+        listeners: Listeners::default(),
+        run_dir,
+        events: Events::open(role, &state_dir, &registry),
+        state_dir,
+        registry,
+        shutdown: shutdown.clone(),
+    }
+}
+
+/// A small file system; gone when dropped.
+pub(crate) struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(path: PathBuf, size: &str) -> Option<Self> {
+        std::fs::create_dir_all(&path).unwrap();
+        let options = format!("size={size},mode=0755");
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&path).output();
+        mounted.is_ok_and(|mounted| mounted.status.success()).then_some(Self(path))
+    }
+
+    /// Leaves no room.
+    pub(crate) fn fill(&self) {
+        let mut file = std::fs::File::create(self.0.join("ballast")).unwrap();
+        while file.write_all(&[7; 65_536]).is_ok() {}
+        while file.write_all(&[7; 64]).is_ok() {}
+    }
+
+    /// Gives the room back.
+    pub(crate) fn make_room(&self) {
+        std::fs::remove_file(self.0.join("ballast")).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: what a failed test left running may still be in it.
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
     }
 }
 
@@ -232,7 +291,7 @@ pub(crate) fn admin(socket: &Path, method: &str, path: &str, body: &str) -> std:
     Ok((status, body))
 }
 
-fn exchange(
+pub(crate) fn exchange(
     stream: impl Read + Write,
     method: &str,
     target: &str,
@@ -274,6 +333,94 @@ impl Running {
     pub(crate) fn get_with(&self, target: &str, headers: &str) -> (u16, String, Vec<u8>) {
         exchange(TcpStream::connect(self.address).unwrap(), "GET", target, headers, "")
     }
+}
+
+impl Running {
+    /// A POST of bytes of a kind; status and body.
+    pub(crate) fn post(&self, target: &str, headers: &str, body: &[u8]) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        let length = body.len();
+        let head = format!(
+            "POST {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(body).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    /// A remote-write 2.0 message.
+    pub(crate) fn push(&self, series: &[Outgoing<'_>]) -> (u16, String) {
+        let mut body = Vec::new();
+        write_v2(series, &mut body);
+        let kind = Version::V2.content_type();
+        let headers = format!("content-type: {kind}\r\ncontent-encoding: snappy\r\n");
+        self.post("/api/v1/write", &headers, &snappy_encode(&body))
+    }
+
+    /// The samples of the one series that a range selector gives: milliseconds and value.
+    pub(crate) fn samples(&self, selector: &str) -> Vec<(i64, f64)> {
+        let answer = self.json(&format!("/api/v1/query?query={}", encode(selector)));
+        let result = answer["data"]["result"].as_array().unwrap();
+        assert!(result.len() <= 1, "{selector}: {answer}");
+        let values = result.first().and_then(|series| series["values"].as_array()).into_iter().flatten();
+        values
+            .map(|pair| {
+                let at_ms = (pair[0].as_f64().unwrap() * 1e3).round() as i64;
+                (at_ms, pair[1].as_str().unwrap().parse().unwrap())
+            })
+            .collect()
+    }
+
+    /// A metric of the monitor's own, by its name with its labels.
+    pub(crate) fn metric(&self, series: &str) -> f64 {
+        let metrics = String::from_utf8(self.admin("GET", "/metrics", "").1).unwrap();
+        let line = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    /// What the operator is told is wrong.
+    pub(crate) fn trouble(&self) -> String {
+        let status: Value = serde_json::from_slice(&self.admin("GET", "/status", "").1).unwrap();
+        status["trouble"].to_string()
+    }
+}
+
+/// A remote that is sent what `only` selects, or all.
+pub(crate) fn sending_to(far: SocketAddr, only: &[&str]) -> site::RemoteWrite {
+    site::RemoteWrite {
+        name: "far".into(),
+        url: format!("http://{far}/api/v1/write"),
+        version_2: true,
+        login: None,
+        ca: None,
+        queue: Bytes(64 << 20),
+        shards: 2,
+        only: only.iter().map(|selector| (*selector).to_owned()).collect(),
+        except: Vec::new(),
+        without: Vec::new(),
+    }
+}
+
+/// The alerts of all messages that a webhook had: name and status.
+pub(crate) fn told(hook: &Fake) -> Vec<(String, String)> {
+    let messages = hook.seen();
+    let bodies = messages.iter().map(|seen| serde_json::from_slice::<Value>(&seen.body).unwrap());
+    let alerts = bodies.flat_map(|body| body["alerts"].as_array().cloned().unwrap_or_default());
+    alerts
+        .map(|alert| {
+            let text = |value: &Value| value.as_str().unwrap().to_owned();
+            (text(&alert["labels"]["alertname"]), text(&alert["status"]))
+        })
+        .collect()
+}
+
+/// How often a webhook heard this of an alert.
+pub(crate) fn heard(hook: &Fake, alert: &str, status: &str) -> usize {
+    told(hook).iter().filter(|(name, said)| name == alert && said == status).count()
 }
 
 pub(crate) fn encode(text: &str) -> String {
