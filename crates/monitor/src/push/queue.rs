@@ -108,6 +108,8 @@ impl Queue {
                 Position::default()
             }
         };
+        // What is removed here keeps its number: the position may lie in it.
+        let last = numbers.last().map_or(position.file, |last| position.file.max(*last));
         let mut files = VecDeque::new();
         for number in numbers {
             let path = file_path(dir, number);
@@ -120,19 +122,26 @@ impl Queue {
             if let Some(why) = scanned.why {
                 trouble.push(format!("`{}`: {why}", path.display()));
             }
+            if scanned.good == 0 {
+                fs::remove_file(&path)?;
+                continue;
+            }
             if scanned.good < fs::metadata(&path)?.len() {
                 // What was being written when the process ended: not acknowledged.
                 OpenOptions::new().write(true).open(&path)?.set_len(scanned.good)?;
             }
             files.push_back(Segment { number, bytes: scanned.good, samples: scanned.samples });
         }
-        let next = files.back().map_or(position.file, |last: &Segment| last.number) + 1;
-        let first = files.front().map_or(next, |first| first.number);
+        let next = last + 1;
+        let first = files.front().map_or(next, |first: &Segment| first.number);
         if position.file < first {
             position = Position { file: first, offset: 0 };
         }
         let mut inner = Inner { files, writing: None, position, unsynced: false };
-        inner.begin_file(dir, next)?;
+        if let Err(error) = inner.begin_file(dir, next) {
+            // A full disk: the first append that finds room begins it.
+            trouble.push(format!("`{}` cannot be begun yet: {error}", file_path(dir, next).display()));
+        }
         Ok((Self { dir: dir.to_owned(), limit, inner: Mutex::new(inner), more: Notify::new() }, trouble))
     }
 
@@ -156,7 +165,7 @@ impl Queue {
         let full =
             inner.files.back().is_some_and(|last| last.bytes + record.len() as u64 > FILE_BYTES.max(32));
         let written = inner.files.back().is_some_and(|last| last.bytes > MAGIC.len() as u64);
-        if full && written {
+        if (full && written) || inner.writing.is_none() {
             let next = inner.files.back().map_or(1, |last| last.number + 1);
             inner.begin_file(&self.dir, next)?;
         }
@@ -309,11 +318,16 @@ impl Queue {
 
 impl Inner {
     fn begin_file(&mut self, dir: &Path, number: u64) -> io::Result<()> {
-        if let Some(before) = self.writing.take() {
+        if let Some(before) = &self.writing {
             before.sync_data()?;
         }
-        let mut file = OpenOptions::new().create_new(true).append(true).open(file_path(dir, number))?;
-        file.write_all(MAGIC)?;
+        let path = file_path(dir, number);
+        let mut file = OpenOptions::new().create_new(true).append(true).open(&path)?;
+        if let Err(error) = file.write_all(MAGIC) {
+            // The disk is full: the next try makes it anew.
+            fs::remove_file(&path)?;
+            return Err(error);
+        }
         self.files.push_back(Segment { number, bytes: MAGIC.len() as u64, samples: 0 });
         self.writing = Some(file);
         Ok(())
@@ -356,6 +370,7 @@ struct Scanned {
 }
 
 /// How much of a file is whole records, and how many samples lie from `from` on.
+/// Nothing is good of what is no file of a queue.
 fn scan(path: &Path, from: u64) -> io::Result<Scanned> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
@@ -364,9 +379,7 @@ fn scan(path: &Path, from: u64) -> io::Result<Scanned> {
     if length < MAGIC.len() as u64 || file.read_exact(&mut magic).is_err() || &magic != MAGIC {
         // Made, and not written yet; or not ours.
         scanned.good = 0;
-        scanned.why = Some("it is no file of a queue, and is emptied".to_owned());
-        OpenOptions::new().write(true).truncate(true).open(path)?.write_all(MAGIC)?;
-        scanned.good = MAGIC.len() as u64;
+        scanned.why = Some("it is no file of a queue, and is removed".to_owned());
         return Ok(scanned);
     }
     while scanned.good < length {
@@ -528,6 +541,99 @@ mod tests {
         assert!(dropped == 20 || dropped == 30, "{dropped}");
         assert!(bytes <= 3 * FILE_BYTES, "{bytes}");
         assert_eq!(bodies(&queue).len() as u64 * 10, waiting);
+    }
+
+    #[test]
+    fn what_is_no_file_of_a_queue_is_removed_and_its_number_not_used_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let queue = open(dir.path());
+        queue.append(1, b"one").unwrap();
+        let mut end = queue.read(usize::MAX).unwrap().end;
+        queue.advance(end, 1).unwrap();
+        drop(queue);
+        for broken in [&b""[..], b"BSTD", b"something else, and longer"] {
+            fs::write(file_path(dir.path(), end.file), broken).unwrap();
+            let (queue, trouble) = Queue::open(dir.path(), 1 << 30).unwrap();
+            assert!(trouble.iter().any(|text| text.contains("is removed")), "{trouble:?}");
+            queue.append(1, b"x").unwrap();
+            assert_eq!(bodies(&queue).last().unwrap(), b"x");
+            end = queue.read(usize::MAX).unwrap().end;
+            queue.advance(end, 1).unwrap();
+        }
+    }
+
+    /// A file system of a few MiB; gone when dropped.
+    struct SmallDisk(tempfile::TempDir);
+
+    impl SmallDisk {
+        fn mount() -> Option<Self> {
+            let dir = tempfile::tempdir().unwrap();
+            let mount = std::process::Command::new("mount")
+                .args(["-t", "tmpfs", "-o", "size=20m", "tmpfs"])
+                .arg(dir.path())
+                .output();
+            mount.is_ok_and(|mounted| mounted.status.success()).then_some(Self(dir))
+        }
+    }
+
+    impl Drop for SmallDisk {
+        fn drop(&mut self) {
+            let _ = std::process::Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+        }
+    }
+
+    /// The disk is full wherever a file ends and the next one begins: each append
+    /// says so, and when there is room again they go on by themselves.
+    #[test]
+    #[allow(clippy::print_stderr)] // A test says what it leaves out.
+    fn a_full_disk_costs_what_comes_meanwhile_and_no_more() {
+        let Some(disk) = SmallDisk::mount() else {
+            eprintln!("skipped: mounting a small file system needs root");
+            return;
+        };
+        let (dir, ballast) = (disk.0.path().join("queue"), disk.0.path().join("ballast"));
+        let mut queue = open(&dir);
+        let body = vec![7; 1 << 20];
+        let mut taken = 0;
+        for room in [0, 2, 5, 7, 8, 9] {
+            // Full after so many MiB.
+            let fill = |bytes: usize| {
+                let mut file = File::create(&ballast).unwrap();
+                while file.write_all(&vec![1; bytes]).is_ok() {}
+            };
+            fill(64 << 10);
+            fs::OpenOptions::new()
+                .write(true)
+                .open(&ballast)
+                .and_then(|file| file.set_len(file.metadata()?.len().saturating_sub(room << 20)))
+                .unwrap();
+            let (mut stored, mut failed) = (0, 0);
+            for _ in 0..20 {
+                match queue.append(1, &body) {
+                    Ok(dropped) => stored += 1 - dropped.samples,
+                    Err(error) => {
+                        assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{error}");
+                        failed += 1;
+                    }
+                }
+            }
+            assert!(failed > 0, "the disk was not full");
+            // One that begins on the full disk has what waits, too.
+            let waiting = queue.waiting().0;
+            drop(queue);
+            queue = Queue::open(&dir, 1 << 30).unwrap().0;
+            assert_eq!(queue.waiting().0, waiting);
+            fs::remove_file(&ballast).unwrap();
+            queue.append(1, &body).unwrap();
+            taken += stored + 1;
+            assert_eq!(queue.waiting().0, taken, "{room}");
+            while queue.is_waiting() {
+                let window = queue.read(4 << 20).unwrap();
+                queue.advance(window.end, window.bodies.len() as u64).unwrap();
+                taken -= window.bodies.len() as u64;
+            }
+            assert_eq!(taken, 0);
+        }
     }
 
     #[tokio::test]
