@@ -151,19 +151,7 @@ impl Sink {
                 }
             }
         }
-        if batch.is_empty() {
-            return;
-        }
-        match self.store.append(&batch, sys::clock::now_ms() as i64) {
-            Ok(report) => {
-                self.stored.add(report.stored);
-                self.duplicate.add(report.duplicates);
-            }
-            Err(error) => {
-                self.failed.add(batch.histograms.len() as u64);
-                self.note(Some(error.to_string()));
-            }
-        }
+        self.append_batch(&batch);
     }
 
     /// The last failure, where the last append had one.

@@ -6,29 +6,17 @@ use base::names;
 use monitor_logs::Counts;
 use monitor_logs::count::{Durations, Slot};
 use monitor_model::{Histogram, Labels, METRIC_NAME, STALE};
-use monitor_store::{Batch, HistogramRow};
-use role::Counter;
 use std::sync::Arc;
 
 /// Gives one log's counts to the store.
 pub(crate) struct Giver {
     log: String,
     state: Arc<State>,
-    stored: Arc<Counter>,
-    refused: Arc<Counter>,
-    failed: Arc<Counter>,
 }
 
 impl Giver {
     pub(crate) fn new(log: &str, state: &Arc<State>) -> Self {
-        let samples = state.registry.counter(&names::MONITOR_SAMPLES);
-        Self {
-            log: log.to_owned(),
-            state: state.clone(),
-            stored: samples.with(&["stored"]),
-            refused: samples.with(&["refused"]),
-            failed: samples.with(&["failed"]),
-        }
+        Self { log: log.to_owned(), state: state.clone() }
     }
 
     /// The counts now; where they are over, their end.
@@ -42,36 +30,9 @@ impl Giver {
             });
         }
         self.state.sink.append(&samples.numbers);
-        self.give_histograms(samples.histograms, at_ms);
-    }
-
-    fn give_histograms(&self, histograms: Vec<(Labels, Histogram)>, at_ms: i64) {
-        let store = self.state.sink.store();
-        let mut batch = Batch::default();
-        for (labels, value) in histograms {
-            match store.series(&labels) {
-                Ok(series) => {
-                    batch.histograms.push(HistogramRow {
-                        series,
-                        at_ms,
-                        value: Arc::new(value),
-                        start_ms: 0,
-                    });
-                }
-                Err(_) => self.refused.add(1),
-            }
-        }
-        if batch.is_empty() {
-            return;
-        }
-        let rows = batch.histograms.len() as u64;
-        match store.append(&batch, sys::clock::now_ms() as i64) {
-            Ok(report) => {
-                self.stored.add(report.stored);
-                report.refused.iter().for_each(|(_, count)| self.refused.add(*count));
-            }
-            Err(_) => self.failed.add(rows),
-        }
+        let rows: Vec<_> =
+            samples.histograms.into_iter().map(|(labels, value)| (labels, at_ms, Arc::new(value))).collect();
+        self.state.sink.append_histograms(&rows);
     }
 }
 

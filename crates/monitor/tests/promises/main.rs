@@ -7,6 +7,7 @@ mod agent;
 mod alerts;
 mod api;
 mod common;
+mod histograms;
 mod logs;
 mod probes;
 mod push;
