@@ -8,6 +8,7 @@ mod alerts;
 mod api;
 mod common;
 mod histograms;
+mod killed;
 mod logs;
 mod probes;
 mod push;
