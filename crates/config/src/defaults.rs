@@ -192,5 +192,6 @@ pub const READY_MADE_ALERTS: &[(&str, &str)] = &[
     ("qps-vanished", "the requests have stopped"),
     ("disk-filling", "a file system will be full soon"),
     ("disk-nearly-full", "a file system is nearly full"),
+    ("samples-lost", "the monitor's disk does not take its samples"),
     ("certificate-expiring", "a certificate ends soon"),
 ];

@@ -7,7 +7,7 @@
 use crate::settings::{Alert, Recording, Settings};
 use base::names::{
     DATABASE_LAG_SECONDS, DATABASE_MEMBER_UP, EDGE_CERTIFICATE_EXPIRY, EDGE_REQUEST_DURATION, EDGE_REQUESTS,
-    EDGE_SERVER_UP, PROCESS_RESTARTS,
+    EDGE_SERVER_UP, MONITOR_SAMPLES, PROCESS_RESTARTS,
 };
 use base::{Millis, names};
 
@@ -311,6 +311,16 @@ fn host(limits: &Thresholds) -> Vec<Draft> {
             action: "free space now: PostgreSQL stops writing when its disk is full",
         },
         Draft {
+            name: "samples-lost",
+            // Rules see what the disk did not take, so that this counter is not lost with it.
+            expr: format!("increase({}{{result=\"failed\"}}[5m]) > 0", MONITOR_SAMPLES.name),
+            hold_s: 0,
+            severity: "critical",
+            summary: "the monitor's disk does not take its samples",
+            description: "{{ $value | humanize }} samples were lost in five minutes; alerts go on meanwhile, charts will have a gap".to_owned(),
+            action: "free space where the state is, or lower `retention_size`: see `bastide status`",
+        },
+        Draft {
             name: "certificate-expiring",
             expr: format!(
                 "{} - time() < {}",
@@ -330,7 +340,7 @@ fn host(limits: &Thresholds) -> Vec<Draft> {
 }
 
 /// The metrics of [`names`] the rules rely on, for the test that they exist.
-pub fn relies_on() -> [&'static names::Metric; 7] {
+pub fn relies_on() -> [&'static names::Metric; 8] {
     [
         &EDGE_REQUESTS,
         &EDGE_REQUEST_DURATION,
@@ -339,6 +349,7 @@ pub fn relies_on() -> [&'static names::Metric; 7] {
         &DATABASE_MEMBER_UP,
         &DATABASE_LAG_SECONDS,
         &PROCESS_RESTARTS,
+        &MONITOR_SAMPLES,
     ]
 }
 

@@ -25,6 +25,7 @@ mod plan;
 mod probe;
 mod push;
 mod queries;
+mod recent;
 mod rules;
 mod scrape;
 mod server;

@@ -2,13 +2,14 @@
 //!
 //! Appending waits for the disk, so it is called from threads that may wait. A
 //! full disk costs the samples of that moment, each counted; the next append
-//! tries again.
+//! tries again, and rules see them all the same ([`crate::recent`]).
 
 use crate::push::Forward;
+use crate::recent::{Recent, Seen};
 use base::names;
-use monitor_model::Metadata;
+use monitor_model::{Metadata, Point};
 use monitor_promql::{Histogram, Labels};
-use monitor_store::{AppendReport, Batch, Refusal, Sample, Store};
+use monitor_store::{AppendReport, Batch, Refusal, Sample, SeriesRef, Store};
 use role::{Counter, Registry};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -27,6 +28,8 @@ pub(crate) struct Sink {
     store: Arc<Store>,
     /// What is stored is sent on too.
     forward: Arc<Forward>,
+    /// What the disk did not take.
+    recent: Recent,
     stored: Arc<Counter>,
     duplicate: Arc<Counter>,
     out_of_order: Arc<Counter>,
@@ -43,6 +46,7 @@ impl Sink {
         Self {
             store,
             forward,
+            recent: Recent::default(),
             stored: samples.with(&["stored"]),
             duplicate: samples.with(&["duplicate"]),
             out_of_order: samples.with(&["out_of_order"]),
@@ -62,6 +66,7 @@ impl Sink {
         let now_ms = sys::clock::now_ms() as i64;
         match self.store.append_samples(&samples, now_ms) {
             Ok(report) => {
+                self.recent.forget(now_ms);
                 self.forward.samples(batch);
                 self.stored.add(report.stored);
                 self.duplicate.add(report.duplicates);
@@ -78,6 +83,9 @@ impl Sink {
             Err(error) => {
                 self.failed.add(batch.len() as u64);
                 self.note(Some(error.to_string()));
+                let floats =
+                    batch.iter().map(|p| (p.labels.clone(), Point { at_ms: p.at_ms, value: p.value }));
+                self.recent.keep(floats, std::iter::empty(), now_ms);
             }
         }
     }
@@ -108,9 +116,25 @@ impl Sink {
             Err(error) => {
                 self.failed.add((batch.floats.len() + batch.histograms.len()) as u64);
                 self.note(Some(error.to_string()));
+                self.keep(batch, now_ms);
                 None
             }
         }
+    }
+
+    fn keep(&self, batch: &Batch, now_ms: i64) {
+        let of = |rows: Vec<SeriesRef>| self.store.labels_of(rows);
+        let floats = of(batch.floats.iter().map(|row| row.series).collect());
+        let histograms = of(batch.histograms.iter().map(|row| row.series).collect());
+        let floats = floats
+            .into_iter()
+            .zip(&batch.floats)
+            .filter_map(|(labels, row)| Some((labels?, Point { at_ms: row.at_ms, value: row.value })));
+        let histograms = histograms
+            .into_iter()
+            .zip(&batch.histograms)
+            .filter_map(|(labels, row)| Some((labels?, row.at_ms, row.value.clone())));
+        self.recent.keep(floats, histograms, now_ms);
     }
 
     /// Samples that a scrape had and that became no rows: a second one of a series,
@@ -123,12 +147,13 @@ impl Sink {
         }
     }
 
-    /// Stores what is known of metrics; what the disk does not take is told again
-    /// when it changes.
-    pub(crate) fn append_metadata<'a>(&self, all: impl IntoIterator<Item = (&'a str, &'a Metadata)>) {
-        if let Err(error) = self.store.append_metadata(all) {
+    /// Stores what is known of metrics; `false` where the disk does not take it.
+    pub(crate) fn append_metadata<'a>(&self, all: impl IntoIterator<Item = (&'a str, &'a Metadata)>) -> bool {
+        let stored = self.store.append_metadata(all);
+        if let Err(error) = &stored {
             self.note(Some(error.to_string()));
         }
+        stored.is_ok()
     }
 
     /// Stores native histograms: labels, Unix milliseconds, value.
@@ -161,6 +186,11 @@ impl Sink {
 
     fn note(&self, trouble: Option<String>) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    /// What rules see: the store, and what the disk did not take lately.
+    pub(crate) fn seen(&self) -> Seen<'_> {
+        Seen { store: &self.store, recent: &self.recent }
     }
 
     /// The store, for queries.

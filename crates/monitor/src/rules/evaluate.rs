@@ -153,7 +153,7 @@ impl Evaluation<'_> {
             ..crate::queries::options(&settings, &stop)
         };
         let outcome = query
-            .instant(&**self.state.sink.store(), self.query_ms() as i64, &options)
+            .instant(&self.state.sink.seen(), self.query_ms() as i64, &options)
             .map_err(|error| error.to_string())?;
         match outcome.answer {
             Answer::Vector(samples) => {

@@ -202,10 +202,13 @@ impl Scraper {
     /// What the target tells of its families, where that is not what it told before.
     fn changed_metadata(&mut self) -> Option<BTreeMap<String, monitor_model::Metadata>> {
         let version = self.scrape.metadata_version();
-        if std::mem::replace(&mut self.metadata_version, version) == version {
+        if self.metadata_version == version {
             return None;
         }
-        self.sink.append_metadata(self.scrape.metadata());
+        // What the disk does not take is told again after the next scrape.
+        if self.sink.append_metadata(self.scrape.metadata()) {
+            self.metadata_version = version;
+        }
         Some(self.scrape.metadata().map(|(name, told)| (name.to_owned(), told.clone())).collect())
     }
 

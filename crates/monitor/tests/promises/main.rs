@@ -7,6 +7,7 @@ mod agent;
 mod alerts;
 mod api;
 mod common;
+mod disk;
 mod histograms;
 mod killed;
 mod logs;

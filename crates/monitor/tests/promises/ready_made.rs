@@ -177,6 +177,10 @@ fn disks_and_certificates_that_end() {
     // Minutes are no trend, however steep.
     check(disk(World::new(HOUR_S / 2), 0.3, 0.03), &[]);
     check(disk(World::new(6 * HOUR_S), 0.04, 0.0), &["disk-nearly-full"]);
+    let failed = [("result", "failed")];
+    let lost = |s: u64| s.saturating_sub(4 * MINUTE_S) as f64;
+    check(World::new(5 * MINUTE_S).with("bastide_monitor_samples_total", &failed, lost), &["samples-lost"]);
+    check(World::new(5 * MINUTE_S).with("bastide_monitor_samples_total", &failed, |_| 7.0), &[]);
     let world = World::new(MINUTE_S).with(
         "bastide_edge_certificate_expiry_timestamp_seconds",
         &[("name", "a")],
