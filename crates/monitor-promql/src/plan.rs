@@ -168,8 +168,7 @@ impl Preparer {
     fn part<'e>(&self, expr: &'e Expr, above: Above) -> Result<Ready<'e>, Error> {
         match &expr.kind {
             Ast::Paren(inner) | Ast::Unary { minus: false, of: inner } => self.part(inner, above),
-            // An operator looks at buckets itself.
-            Ast::Binary { .. } => self.binary(expr),
+            Ast::Binary { .. } => self.binary(expr, above),
             Ast::Aggregate { .. } => self.aggregate(expr, above),
             Ast::Call { function, args } => self.call(expr, function.name, args, above),
             _ => self.other(expr, above),
@@ -210,11 +209,14 @@ impl Preparer {
         Ok(Ready::new(expr, kind, constant, wrap))
     }
 
-    fn binary<'e>(&self, expr: &'e Expr) -> Result<Ready<'e>, Error> {
+    fn binary<'e>(&self, expr: &'e Expr, above: Above) -> Result<Ready<'e>, Error> {
         let Ast::Binary { op, left, right, matching, bool } = &expr.kind else {
             return Err(misplaced());
         };
-        let (left, right) = (self.part(left, Above::default())?, self.part(right, Above::default())?);
+        // What is trimmed needs its buckets (prometheus#18263).
+        let trims = matches!(op, BinaryOp::TrimUpper | BinaryOp::TrimLower);
+        let above = Above { wants_all: above.wants_all || trims, ..above };
+        let (left, right) = (self.part(left, above)?, self.part(right, above)?);
         let constant = left.constant && right.constant;
         let side = |side: Ready<'e>| if constant { side.part } else { side.finished() };
         let (left, right) = (side(left), side(right));
