@@ -11,8 +11,8 @@
 //!
 //! Differences to Prometheus, on purpose: only the first mistake is told; `0x1e5`
 //! is a number; what an escape names must be UTF-8; regular expressions are
-//! those of the `regex` crate, as are the words about them; a span below one
-//! millisecond is nothing.
+//! those of the `regex` crate, as are the words about them, and their number is
+//! bounded; a span below one millisecond is nothing.
 //!
 //! Sources: Prometheus manual, "Querying"; the language of Prometheus 3.14.
 

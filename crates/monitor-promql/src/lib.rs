@@ -16,7 +16,9 @@
 //! comparison of two vectors leaves the name of its result as its "many" side has
 //! it (Prometheus keeps a name there that no longer fits); all notes of an
 //! operator are told, not the last of each step only; `info()` finds the info
-//! series of a target whatever other targets the query sees.
+//! series of a target whatever other targets the query sees; the date of NaN is NaN
+//! (Prometheus' depends on the processor); a label value that a function makes is
+//! at most 1 MiB long.
 //!
 //! Sources: Prometheus manual, "Querying"; the specification of native histograms
 //! (Prometheus 3); the behaviour was checked against the scripts of Prometheus
