@@ -5,7 +5,7 @@ use crate::eval::Evaluator;
 use crate::plan::{self, Kind, MAX_TIME_MS, Part, QueryTimes, Range, RangeOf};
 use crate::{Answer, Error, HistogramPoint, Labels, Matcher, Outcome, Point, Sample, Series, Source, Value};
 use monitor_lang::ParseOptions;
-use monitor_lang::ast::{At as AtTime, Expr, Kind as Ast, Type};
+use monitor_lang::ast::{At as AtTime, Expr, Kind as Ast, Shift, Type};
 use monitor_model::Column as Rollup;
 
 /// A query that was read and understood.
@@ -193,7 +193,8 @@ impl Query {
         let mut sees = false;
         walk(&self.expr, &mut |expr| {
             sees |= called(expr).is_some_and(|function| function.sees_query())
-                || spans(expr).any(|span| matches!(span, monitor_lang::ast::Span::Computed(..)));
+                || spans(expr).any(|span| matches!(span, monitor_lang::ast::Span::Computed(..)))
+                || shift(expr).is_some_and(|shift| matches!(shift.at, Some(AtTime::Start | AtTime::End)));
         });
         sees
     }
@@ -306,32 +307,39 @@ fn called(expr: &Expr) -> Option<crate::functions::Function> {
 
 /// The spans of an expression itself.
 fn spans(expr: &Expr) -> impl Iterator<Item = &monitor_lang::ast::Span> {
-    let (shift, range, step) = match &expr.kind {
-        Ast::Selector(selector) => (Some(&selector.shift), None, None),
-        Ast::Range { selector, range } => (Some(&selector.shift), Some(range), None),
-        Ast::Subquery { range, step, shift, .. } => (Some(shift), Some(range), step.as_ref()),
-        _ => (None, None, None),
+    let (range, step) = match &expr.kind {
+        Ast::Range { range, .. } => (Some(range), None),
+        Ast::Subquery { range, step, .. } => (Some(range), step.as_ref()),
+        _ => (None, None),
     };
-    shift.and_then(|shift| shift.offset.as_ref()).into_iter().chain(range).chain(step)
+    shift(expr).and_then(|shift| shift.offset.as_ref()).into_iter().chain(range).chain(step)
+}
+
+/// `offset` and `@` of an expression itself.
+fn shift(expr: &Expr) -> Option<&Shift> {
+    match &expr.kind {
+        Ast::Selector(selector) | Ast::Range { selector, .. } => Some(&selector.shift),
+        Ast::Subquery { shift, .. } => Some(shift),
+        _ => None,
+    }
 }
 
 fn pin(expr: &mut Expr, at_ms: i64) -> bool {
     if called(expr).is_some_and(|function| function.sees_time) {
         return false;
     }
-    let fix = |at: &mut Option<AtTime>| {
-        at.get_or_insert(AtTime::Time(at_ms));
-    };
     match &mut expr.kind {
         Ast::Number { .. } | Ast::Text(_) => true,
         Ast::Selector(selector) | Ast::Range { selector, .. } => {
-            fix(&mut selector.shift.at);
+            selector.shift.at.get_or_insert(AtTime::Time(at_ms));
+            settle(&mut selector.shift, at_ms);
             true
         }
         // What is inside is evaluated at the subquery's own times, which are fixed then.
-        Ast::Subquery { shift, .. } => {
-            fix(&mut shift.at);
-            true
+        Ast::Subquery { of, shift, .. } => {
+            shift.at.get_or_insert(AtTime::Time(at_ms));
+            settle(shift, at_ms);
+            settle_inside(of, at_ms)
         }
         Ast::Unary { of, .. } | Ast::Paren(of) => pin(of, at_ms),
         Ast::Call { args, .. } => args.iter_mut().all(|arg| pin(arg, at_ms)),
@@ -339,6 +347,38 @@ fn pin(expr: &mut Expr, at_ms: i64) -> bool {
             param.as_mut().is_none_or(|param| pin(param, at_ms)) && pin(of, at_ms)
         }
         Ast::Binary { left, right, .. } => pin(left, at_ms) && pin(right, at_ms),
+    }
+}
+
+/// An instant query starts and ends at its time.
+fn settle(shift: &mut Shift, at_ms: i64) {
+    if matches!(shift.at, Some(AtTime::Start | AtTime::End)) {
+        shift.at = Some(AtTime::Time(at_ms));
+    }
+}
+
+/// Inside of a subquery only what looks at the whole query's times is fixed; whether
+/// all of that can be.
+fn settle_inside(expr: &mut Expr, at_ms: i64) -> bool {
+    if called(expr).is_some_and(|function| function.sees_query()) {
+        return false;
+    }
+    match &mut expr.kind {
+        Ast::Number { .. } | Ast::Text(_) => true,
+        Ast::Selector(selector) | Ast::Range { selector, .. } => {
+            settle(&mut selector.shift, at_ms);
+            true
+        }
+        Ast::Subquery { of, shift, .. } => {
+            settle(shift, at_ms);
+            settle_inside(of, at_ms)
+        }
+        Ast::Unary { of, .. } | Ast::Paren(of) => settle_inside(of, at_ms),
+        Ast::Call { args, .. } => args.iter_mut().all(|arg| settle_inside(arg, at_ms)),
+        Ast::Aggregate { param, of, .. } => {
+            param.as_mut().is_none_or(|param| settle_inside(param, at_ms)) && settle_inside(of, at_ms)
+        }
+        Ast::Binary { left, right, .. } => settle_inside(left, at_ms) && settle_inside(right, at_ms),
     }
 }
 
