@@ -9,7 +9,7 @@ use std::time::Duration;
 use testkit::site::{Site, eventually};
 
 /// Answers every POST with 200 and passes its JSON on.
-fn webhook() -> (String, Receiver<Value>) {
+pub(crate) fn webhook() -> (String, Receiver<Value>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}/alerts", listener.local_addr().expect("its address"));
     let (bodies, received) = channel();
