@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 /// Twice what a selector looks back by default, which is what rules' ranges are, too.
 const KEPT_MS: i64 = 600_000;
 
-/// Samples kept at once, some 100 MB; further ones are not seen by anyone.
+/// Samples kept at once, some 100 MB; where there are more, the oldest go.
 const MAX_SAMPLES: usize = if cfg!(test) { 1_000 } else { 4_000_000 };
 
 /// The samples that were not stored.
@@ -32,6 +32,7 @@ struct Held {
     series: BTreeMap<Labels, Points>,
     samples: usize,
     forgot_ms: i64,
+    shrunk_ms: i64,
 }
 
 /// A series' samples, in the order in which they came.
@@ -52,13 +53,13 @@ impl Recent {
         let mut held = lock(&self.held);
         held.forget(now_ms);
         for (labels, point) in floats {
-            if held.has_room() {
+            if held.has_room(now_ms) {
                 held.series.entry(labels).or_default().floats.push_back(point);
                 held.samples += 1;
             }
         }
         for (labels, at_ms, value) in histograms {
-            if held.has_room() {
+            if held.has_room(now_ms) {
                 held.series.entry(labels).or_default().histograms.push_back(HistogramPoint { at_ms, value });
                 held.samples += 1;
             }
@@ -98,18 +99,31 @@ impl Recent {
 }
 
 impl Held {
-    fn has_room(&self) -> bool {
+    /// Whether there is room for one more, once the oldest were forgotten.
+    fn has_room(&mut self, now_ms: i64) -> bool {
+        // Down to half, and once a second at most: not each sample asks for it anew.
+        if self.samples >= MAX_SAMPLES && now_ms.abs_diff(self.shrunk_ms) >= 1_000 {
+            self.shrunk_ms = now_ms;
+            let mut kept_ms = KEPT_MS;
+            while self.samples > MAX_SAMPLES / 2 && kept_ms > 1_000 {
+                kept_ms /= 2;
+                self.keep_only(now_ms, kept_ms);
+            }
+        }
         self.samples < MAX_SAMPLES
     }
 
     /// Once a second at most: each failed append asks for it.
     fn forget(&mut self, now_ms: i64) {
-        if now_ms.abs_diff(self.forgot_ms) < 1_000 {
-            return;
+        if now_ms.abs_diff(self.forgot_ms) >= 1_000 {
+            self.forgot_ms = now_ms;
+            self.keep_only(now_ms, KEPT_MS);
         }
-        self.forgot_ms = now_ms;
+    }
+
+    fn keep_only(&mut self, now_ms: i64, kept_ms: i64) {
         // What is ahead was kept by a clock that was.
-        let kept = now_ms.saturating_sub(KEPT_MS)..=now_ms.saturating_add(KEPT_MS);
+        let kept = now_ms.saturating_sub(kept_ms)..=now_ms.saturating_add(KEPT_MS);
         self.series.retain(|_, points| {
             points.floats.retain(|point| kept.contains(&point.at_ms));
             points.histograms.retain(|point| kept.contains(&point.at_ms));
@@ -245,10 +259,22 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded() {
+    fn memory_is_bounded_and_has_the_newest() {
         let recent = Recent::default();
-        let one = (0..MAX_SAMPLES as i64 + 10).map(|n| (labels("a"), point(NOW + n % 1_000, 0.0)));
-        recent.keep(one, std::iter::empty(), NOW);
+        // Ten a second, for ten times as long as there is room for.
+        for n in 0..10 * MAX_SAMPLES as i64 {
+            let now_ms = NOW + n * 100;
+            let one = [(labels("a"), point(now_ms, n as f64))];
+            recent.keep(one.into_iter(), std::iter::empty(), now_ms);
+            let held = lock(&recent.held);
+            assert!(held.samples <= MAX_SAMPLES);
+            assert_eq!(held.series[&labels("a")].floats.back().unwrap().at_ms, now_ms);
+        }
+        assert!(lock(&recent.held).samples > MAX_SAMPLES / 4);
+        // More of one moment than there is room for: some of them are not seen.
+        let many = (0..2 * MAX_SAMPLES).map(|n| (labels(&n.to_string()), point(NOW, 0.0)));
+        let recent = Recent::default();
+        recent.keep(many, std::iter::empty(), NOW);
         assert_eq!(lock(&recent.held).samples, MAX_SAMPLES);
         recent.forget(NOW + 2 * KEPT_MS);
         assert_eq!(lock(&recent.held).samples, 0);
