@@ -97,7 +97,9 @@ fn a_full_disk_costs_no_request_and_silences_no_alert() {
     };
     let load = Load::start(&site.url(), &site.root_pem(), "/", 4, Duration::from_millis(2));
     let counted = "sum(bastide_edge_requests_total{code=\"200\"})";
-    eventually("requests are counted", Duration::from_secs(30), || site.value(counted).filter(|n| *n > 100.0));
+    eventually("requests are counted", Duration::from_secs(30), || {
+        site.value(counted).filter(|n| *n > 100.0)
+    });
     let samples = "sum(count_over_time(bastide_edge_requests_total{code=\"200\"}[10m]))";
     let before = site.value(samples).expect("samples");
 
