@@ -165,7 +165,8 @@ impl Filter {
     pub(crate) fn new(setting: &'static str, pattern: &Pattern) -> Result<Self, BadPattern> {
         let compile = |text: &Option<String>| {
             let text = text.as_deref().filter(|text| !text.is_empty());
-            text.map(Regex::new).transpose().map_err(|error| BadPattern { setting, error })
+            let compiled = text.map(|text| Regex::new(&monitor_model::regex_of_go(text)));
+            compiled.transpose().map_err(|error| BadPattern { setting, error })
         };
         Ok(Self {
             include: compile(&pattern.include)?,

@@ -9,12 +9,14 @@
 //! Sources: Prometheus manual, "Data model"; the specification of native
 //! histograms (Prometheus 3); OpenMetrics 1.0 for exemplars and metadata.
 
+mod dialect;
 pub mod histogram;
 pub mod labels;
 mod matcher;
 mod metadata;
 pub mod series;
 
+pub use dialect::regex_of_go;
 pub use histogram::{CounterReset, Histogram, Span};
 pub use labels::{Labels, LabelsBuilder, METRIC_NAME};
 pub use matcher::{BadRegex, Matcher, compile_anchored};

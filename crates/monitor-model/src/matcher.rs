@@ -116,10 +116,10 @@ impl fmt::Debug for Matcher {
     }
 }
 
-/// Compiles a regular expression that must match a whole value. The compiled
+/// Compiles a regular expression in Go's syntax that must match a whole value. The compiled
 /// size is bounded, so that a hostile one costs an error and not memory.
 pub fn compile_anchored(regex: &str) -> Result<Regex, BadRegex> {
-    RegexBuilder::new(&format!("^(?s:{regex})$"))
+    RegexBuilder::new(&format!("^(?s:{})$", crate::regex_of_go(regex)))
         .size_limit(1 << 20)
         .dfa_size_limit(1 << 20)
         .build()

@@ -114,7 +114,7 @@ impl Lowering<'_> {
         let mut pattern = |given: &Option<Spanned<String>>| {
             let given = given.as_ref()?;
             if let Err(why) = monitor_model::compile_anchored(&given.value) {
-                let hint = "it is written as Rust's crate `regex` reads it, which is RE2's way";
+                let hint = "it is written as in Go's `regexp` (RE2), as node_exporter's are";
                 self.error(Code::Expression, given.span, format!("{why}"), hint);
             }
             Some(given.value.clone())
@@ -321,12 +321,7 @@ impl Lowering<'_> {
         for text in [&probe.body, &probe.not_body, &probe.expect].into_iter().flatten() {
             let Err(why) = monitor_model::compile_anchored(&text.value) else { continue };
             let message = format!("{why}");
-            self.error(
-                Code::Expression,
-                text.span,
-                message,
-                "it is written as Rust's crate `regex` reads it",
-            );
+            self.error(Code::Expression, text.span, message, "it is written as in Go's `regexp` (RE2)");
         }
         let every = probe.every.value;
         Some(Probe {

@@ -436,7 +436,7 @@ fn json(value: &Value) -> serde_json::Value {
 
 fn regex(run: &mut Run<'_>, pattern: &str) -> Result<Regex, String> {
     run.spend(REGEX_STEPS)?;
-    RegexBuilder::new(pattern)
+    RegexBuilder::new(&monitor_model::regex_of_go(pattern))
         .size_limit(REGEX_BYTES)
         .build()
         .map_err(|error| format!("`{}` is no regular expression: {}", pattern, last_line(&error.to_string())))

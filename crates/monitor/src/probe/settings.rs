@@ -110,7 +110,7 @@ const REGEX_SIZE: usize = 1 << 20;
 pub(crate) fn settings(probe: &site::Probe) -> Result<Settings, String> {
     let wrong = |why: String| format!("probe `{}`: {why}", probe.name);
     let expression = |text: &String| {
-        regex::bytes::RegexBuilder::new(text)
+        regex::bytes::RegexBuilder::new(&monitor_model::regex_of_go(text))
             .size_limit(REGEX_SIZE)
             .build()
             .map_err(|error| wrong(format!("`{text}` is not a regular expression: {error}")))
