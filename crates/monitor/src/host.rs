@@ -139,7 +139,8 @@ mod tests {
         for (method, origin, site, expected) in cases {
             let mut request = Request::builder().method(method).uri("/").header("host", "localhost:9600");
             for (name, value) in [("origin", origin), ("sec-fetch-site", site)] {
-                request = value.map(|value| (name, value)).into_iter().fold(request, |r, (n, v)| r.header(n, v));
+                request =
+                    value.map(|value| (name, value)).into_iter().fold(request, |r, (n, v)| r.header(n, v));
             }
             let found = foreign(&request.body(()).unwrap());
             assert_eq!(found.is_none(), expected, "{method} {origin:?} {site:?}");

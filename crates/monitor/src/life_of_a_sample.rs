@@ -56,7 +56,7 @@ pub async fn run(start: Start<site::Monitor>) -> Result<(), Fault> {
     let dir = state_dir.join("monitor");
     sys::file::make_dir(&dir, 0o700)
         .map_err(|error| Fault::new(format!("cannot make `{}`: {error}", dir.display())))?;
-    let (store, opened) = open_store(dir.join("store"), &plan).await?;
+    let (store, opened, aside) = open_store(dir.join("store"), &plan).await?;
     let store = Arc::new(store);
     let (uptime, unreadable) = crate::probe::remembered(&dir);
     let forward = Arc::new(Forward::new(store.clone(), dir.join("remote-write"), registry.clone()));
@@ -80,7 +80,7 @@ pub async fn run(start: Start<site::Monitor>) -> Result<(), Fault> {
         archives: Mutex::default(),
         probes: Mutex::default(),
         uptime: Mutex::new(uptime),
-        trouble: Mutex::new(unreadable.into_iter().collect()),
+        trouble: Mutex::new(unreadable.into_iter().chain(aside).collect()),
     });
 
     // Then the ears: page and API, and the admin socket.
@@ -144,11 +144,30 @@ pub async fn run(start: Start<site::Monitor>) -> Result<(), Fault> {
     }
 }
 
-async fn open_store(dir: PathBuf, plan: &Plan) -> Result<(Store, monitor_store::OpenReport), Fault> {
+/// Opens the store. One of the first version is not read: it is set aside, and the
+/// operator told, because a site shall not stay down for readings of the past.
+async fn open_store(
+    dir: PathBuf,
+    plan: &Plan,
+) -> Result<(Store, monitor_store::OpenReport, Option<String>), Fault> {
     let settings = store_settings(plan);
-    let opened =
-        tokio::task::spawn_blocking(move || Store::open(&dir, settings, sys::clock::now_ms() as i64)).await;
-    match opened {
+    let opened = tokio::task::spawn_blocking(move || {
+        let now_ms = sys::clock::now_ms() as i64;
+        let aside = dir.with_extension("version-1");
+        match Store::open(&dir, settings.clone(), now_ms) {
+            Err(monitor_store::Error::OldVersion(_))
+                if !aside.exists() && std::fs::rename(&dir, &aside).is_ok() =>
+            {
+                let told = format!(
+                    "the store was of version 1, which is not read any more: it is set aside as `{}`, and a new one was begun; hint: delete it when nobody misses it",
+                    aside.display()
+                );
+                Store::open(&dir, settings, now_ms).map(|(store, report)| (store, report, Some(told)))
+            }
+            opened => opened.map(|(store, report)| (store, report, None)),
+        }
+    });
+    match opened.await {
         Ok(Ok(opened)) => Ok(opened),
         Ok(Err(error)) => Err(Fault::new(format!("cannot open the store: {error}"))),
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),

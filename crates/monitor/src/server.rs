@@ -229,7 +229,9 @@ fn cross_origin(site: &str) -> Reply {
     let site: String = site.chars().take(300).collect();
     Reply::text(
         StatusCode::FORBIDDEN,
-        format!("a page of `{site}` may not POST here; hint: Grafana's access mode is \"Server\"; programs send no `Origin`\n"),
+        format!(
+            "a page of `{site}` may not POST here; hint: Grafana's access mode is \"Server\"; programs send no `Origin`\n"
+        ),
     )
 }
 

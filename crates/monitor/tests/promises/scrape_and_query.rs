@@ -311,3 +311,18 @@ fn a_reload_swaps_what_changed_and_a_bad_one_nothing() {
     assert_eq!(status["revision"], 3);
     monitor.stop();
 }
+
+#[test]
+fn a_store_of_the_first_version_keeps_no_site_down() {
+    let home = Home::new();
+    let log = home.state().join("monitor/store/log");
+    std::fs::create_dir_all(&log).unwrap();
+    std::fs::write(log.join("00000001.log"), b"bastlog\x01and more").unwrap();
+    let monitor = home.monitor(site());
+    let status: Value = serde_json::from_slice(&monitor.admin("GET", "/status", "").1).unwrap();
+    let trouble = status["trouble"].to_string();
+    assert!(trouble.contains("store.version-1"), "{trouble}");
+    let aside = home.state().join("monitor/store.version-1/log/00000001.log");
+    assert_eq!(std::fs::read(aside).unwrap(), b"bastlog\x01and more");
+    monitor.stop();
+}
