@@ -23,5 +23,5 @@ pub use matcher::{BadRegex, Matcher, compile_anchored};
 pub use metadata::{Exemplar, Metadata, MetricType};
 pub use series::{
     Column, HistogramPoint, Point, STALE, STALE_BITS, Selection, SeriesData, SeriesStream, Source,
-    SourceError, Value, is_stale,
+    SourceError, Value, Windows, is_stale,
 };

@@ -108,12 +108,35 @@ pub struct Selection<'a> {
     pub end_ms: i64,
     /// What is wanted where only rollups are left; see [`Source::raw_since_ms`].
     pub column: Column,
+    /// The parts of this time that are looked at; none: all of it. A source may
+    /// leave out what lies between them, and may give it.
+    pub windows: Option<Windows>,
+}
+
+/// Windows of time, equally long and equally distant: what `rate(…[5m])` at every
+/// hour needs of a month is a twelfth of its samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Windows {
+    /// When the first one ends, inclusive, in Unix milliseconds.
+    pub end_ms: i64,
+    /// From the end of one to the end of the next; longer than they are.
+    pub step_ms: i64,
+    /// How long each is: what is so much older than its end is outside of it.
+    pub length_ms: i64,
+}
+
+impl Windows {
+    /// Whether a time is in one of them.
+    pub fn has(&self, at_ms: i64) -> bool {
+        let before_end = self.end_ms.saturating_sub(at_ms);
+        before_end < self.length_ms && before_end.rem_euclid(self.step_ms) < self.length_ms
+    }
 }
 
 impl<'a> Selection<'a> {
     /// The values of what matches between two times, both inclusive.
     pub fn new(matchers: &'a [Matcher], start_ms: i64, end_ms: i64) -> Self {
-        Self { matchers, start_ms, end_ms, column: Column::Value }
+        Self { matchers, start_ms, end_ms, column: Column::Value, windows: None }
     }
 }
 
@@ -162,7 +185,7 @@ pub trait SeriesStream {
 pub struct SourceError(pub String);
 
 /// A source and stream over series that are in memory; for tests, and for
-/// series that were computed.
+/// series that were computed. It leaves out all that it may.
 impl Source for Vec<SeriesData> {
     fn select(&self, selection: &Selection<'_>) -> Result<Box<dyn SeriesStream + '_>, SourceError> {
         let (start, end) = (selection.start_ms, selection.end_ms);
@@ -170,7 +193,9 @@ impl Source for Vec<SeriesData> {
             .iter()
             .filter(|series| Matcher::all_match(selection.matchers, &series.labels))
             .map(|series| {
-                let within = |at_ms: i64| (start..=end).contains(&at_ms);
+                let within = |at_ms: i64| {
+                    (start..=end).contains(&at_ms) && selection.windows.is_none_or(|w| w.has(at_ms))
+                };
                 let starts = |all: &[i64], times: &mut dyn Iterator<Item = i64>| -> Vec<i64> {
                     all.iter().zip(times).filter(|(_, at)| within(*at)).map(|(start, _)| *start).collect()
                 };

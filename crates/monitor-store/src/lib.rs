@@ -56,6 +56,7 @@ mod text;
 mod times;
 mod unpack;
 mod walk;
+mod wanted;
 
 pub use report::{
     AppendReport, Batch, Cardinality, Damage, Error, ExemplarRow, FloatRow, HistogramRow, MaintainReport,

@@ -222,12 +222,12 @@ mod tests {
     use proptest::prelude::*;
     use std::ops::Range;
 
-    /// Values of a part, as bits; nothing is left of the chunk then.
-    fn unpack(kind: u8, count: usize, part: Range<usize>, low: &[u8], high: &[u8]) -> Vec<u64> {
+    /// Values of some parts, as bits; nothing is left of the chunk then.
+    fn unpack(kind: u8, count: usize, parts: &[Range<usize>], low: &[u8], high: &[u8]) -> Vec<u64> {
         let (mut low, mut high) = (Reader(low), Reader(high));
         let mut read = Vec::new();
         let give = |_: usize, values: &[f64]| read.extend(values.iter().map(|value| value.to_bits()));
-        Unpacker::default().unpack(kind, count, part, &mut low, &mut high, give).unwrap();
+        Unpacker::default().unpack(kind, count, parts, &mut low, &mut high, give).unwrap();
         assert!(low.0.is_empty() && high.0.is_empty());
         read
     }
@@ -249,11 +249,19 @@ mod tests {
         let kind = Packer::default().pack(values, &mut low, &mut high);
         let bits: Vec<u64> = values.iter().map(|v| v.to_bits()).collect();
         let count = values.len();
-        assert_eq!(unpack(kind, count, 0..count, &low, &high), bits);
-        // A part of them needs nothing but what comes before it.
-        for part in [0..0, count / 2..count, count / 3..count / 2, count - 1..count, count / 7..count * 6 / 7]
-        {
-            assert_eq!(unpack(kind, count, part.clone(), &low, &high), bits[part]);
+        let whole = 0..count;
+        assert_eq!(unpack(kind, count, &[whole], &low, &high), bits);
+        // Parts of them need nothing but what comes before.
+        let part = |from: usize, to: usize| count * from / 21..count * to / 21;
+        for parts in [
+            vec![],
+            vec![part(10, 21)],
+            vec![part(7, 11), part(20, 21)],
+            vec![part(1, 2), part(2, 3), part(9, 19)],
+            (0..count).step_by(3).map(|at| at..at + 1).collect(),
+        ] {
+            let right: Vec<u64> = parts.iter().flat_map(|part| bits[part.clone()].to_vec()).collect();
+            assert_eq!(unpack(kind, count, &parts, &low, &high), right);
         }
         (kind, low.len(), high.len())
     }
@@ -294,8 +302,8 @@ mod tests {
             bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0u8..6, count in 1usize..300,
         ) {
             let (low, high) = bytes.split_at(bytes.len() / 2);
-            for part in [0..count, count / 2..count, 0..count / 3] {
-                let _ = Unpacker::default().unpack(kind, count, part, &mut Reader(low), &mut Reader(high), |_, _| {});
+            for parts in [[0..count, count..count], [0..count / 3, count / 2..count]] {
+                let _ = Unpacker::default().unpack(kind, count, &parts, &mut Reader(low), &mut Reader(high), |_, _| {});
             }
         }
     }

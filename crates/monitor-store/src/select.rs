@@ -6,6 +6,7 @@ use crate::head::{Part, decode, sort_by_rank};
 use crate::samples::filter;
 use crate::store::{State, Store};
 use crate::walk::{Cursor, least};
+use crate::wanted::Wanted;
 use crate::{FIVE_MINUTES_MS, HOUR_MS, Resolution};
 use monitor_model::{
     Column, Labels, Matcher, Point, Selection, SeriesData, SeriesStream, Source, SourceError,
@@ -22,8 +23,7 @@ struct Stream<'a> {
     head: std::iter::Peekable<std::vec::IntoIter<(Labels, Part)>>,
     /// What is in the head, copied: appends need not wait for a query.
     arena: Vec<u8>,
-    start_ms: i64,
-    end_ms: i64,
+    wanted: Wanted,
     column: usize,
     hits: Vec<usize>,
     warnings: BTreeSet<String>,
@@ -118,8 +118,7 @@ impl Store {
             cursors: Vec::with_capacity(blocks.len()),
             head: Vec::new().into_iter().peekable(),
             arena,
-            start_ms,
-            end_ms,
+            wanted: Wanted::of(selection),
             column: Rolled::place(selection.column),
             hits: Vec::new(),
             warnings: BTreeSet::new(),
@@ -210,8 +209,8 @@ impl SeriesStream for Stream<'_> {
             let Some(labels) = least(&self.cursors, next, &mut hits) else { return Ok(false) };
             into.clear();
             let chunks = hits.iter().flat_map(|hit| &self.cursors[*hit].places);
-            let sure = chunks.map(|place| place.sure_samples(self.start_ms, self.end_ms));
-            into.points.reserve(sure.sum());
+            let sure = chunks.map(|place| place.sure_samples(self.wanted.start_ms, self.wanted.end_ms));
+            into.points.reserve(self.wanted.share(sure.sum()));
             let (mut rolled, mut ascending) = (0, true);
             for hit in &hits {
                 ascending &= self.read(*hit, &labels, into);
@@ -253,7 +252,7 @@ impl Stream<'_> {
         let cursor = &mut self.cursors[hit];
         let had = (into.points.len(), into.histograms.len());
         let mut ascending = true;
-        let read = read_block(cursor, &mut self.tools, self.column, &mut ascending, into);
+        let read = read_block(cursor, &mut self.tools, self.column, self.wanted, &mut ascending, into);
         let read = read.and_then(|()| {
             for (start_ms, end_ms) in cursor.deleted(labels) {
                 remove(into, had, start_ms, end_ms);
@@ -273,9 +272,9 @@ impl Stream<'_> {
     /// Appends what the head has of a series, in ascending order.
     fn decode_head(&self, part: Part, into: &mut SeriesData) {
         match part {
-            Part::Samples(samples) => samples.append_to(into, self.start_ms, self.end_ms),
+            Part::Samples(samples) => samples.append_to(into, self.wanted.start_ms, self.wanted.end_ms),
             Part::Bytes(place) => {
-                let (start_ms, end_ms) = (self.start_ms, self.end_ms);
+                let Wanted { start_ms, end_ms, .. } = self.wanted;
                 let had = into.points.len();
                 decode(&self.arena[place], |at_ms, bits| {
                     if at_ms >= start_ms && at_ms <= end_ms {
@@ -295,18 +294,19 @@ fn read_block(
     cursor: &mut Cursor,
     tools: &mut Tools,
     column: usize,
+    wanted: Wanted,
     ascending: &mut bool,
     into: &mut SeriesData,
 ) -> Result<(), String> {
     let block = cursor.reader.block.clone();
     let tables = block.tables()?;
-    let range = (cursor.start_ms, cursor.end_ms);
+    let wanted = wanted.within((cursor.start_ms, cursor.end_ms));
     // The places are copied out, because reading needs the rest of the cursor.
     let places = std::mem::take(&mut cursor.places);
     let column = if block.about.resolution_ms == 0 { 0 } else { column };
     let read = places.iter().try_for_each(|place| {
         let had = into.points.len();
-        let read = cursor.reader.append_to(tools, tables, *place, column, range, into);
+        let read = cursor.reader.append_to(tools, tables, *place, column, wanted, into);
         *ascending &= follows(into, had);
         read
     });

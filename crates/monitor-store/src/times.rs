@@ -112,7 +112,7 @@ impl Times {
     }
 
     /// The places of those between two times, both inclusive.
-    pub(crate) fn within(&self, start_ms: i64, end_ms: i64) -> Range<usize> {
+    pub(crate) fn within(&self, (start_ms, end_ms): (i64, i64)) -> Range<usize> {
         let Some((first_ms, step_ms)) = self.steady() else { return within(&self.list, start_ms, end_ms) };
         let last_ms = first_ms + (self.count as i64 - 1) * step_ms;
         if start_ms > end_ms || start_ms > last_ms || end_ms < first_ms {
@@ -215,7 +215,7 @@ mod tests {
         let middle_ms = times[times.len() / 2];
         for start_ms in [i64::MIN, first_ms - 1, first_ms, first_ms + 1, middle_ms, last_ms, last_ms + 1] {
             for end_ms in [first_ms - 1, first_ms, middle_ms - 1, middle_ms, last_ms, i64::MAX] {
-                let found = read.within(start_ms, end_ms);
+                let found = read.within((start_ms, end_ms));
                 let right = within(times, start_ms, end_ms);
                 assert!(found == right || found.is_empty() && right.is_empty(), "{found:?} {right:?}");
             }

@@ -22,34 +22,38 @@ pub(crate) struct Unpacker {
 
 impl Unpacker {
     /// Reads a chunk of `count` values (at least one) of a kind, and gives those of
-    /// a part of it piece by piece, each with the place of its first.
+    /// some parts of it, which ascend, piece by piece, each with the place of its first.
     #[inline]
     pub(crate) fn unpack<'a>(
         &mut self,
         kind: u8,
         count: usize,
-        part: Range<usize>,
+        parts: &[Range<usize>],
         low: &mut Reader<'a>,
         high: &mut Reader<'a>,
         mut give: impl FnMut(usize, &[f64]),
     ) -> Result<(), Malformed> {
-        if part.end > count {
+        if parts.last().is_some_and(|part| part.end > count) {
             return Err(Malformed);
         }
         match kind {
             CONSTANT => {
                 let values = [f64::from_bits(low.u64()?); PIECE];
-                pieces(part, |piece| give(piece.start, &values[..piece.len()]));
+                pieces(parts, |piece| give(piece.start, &values[..piece.len()]));
             }
             SCALED | SCALED_TWICE => {
                 let mut scaled = self.scaled(kind == SCALED_TWICE, count, low, high)?;
-                scaled.skip(part.start);
-                pieces(part, |piece| scaled.give(piece.len(), &mut give));
+                pieces(parts, |piece| {
+                    scaled.skip_to(piece.start);
+                    scaled.give(piece.len(), &mut give);
+                });
             }
             RAW => {
                 let mut raw = Raw::read(count, low, high)?;
-                raw.skip(part.start);
-                pieces(part, |piece| raw.give(piece.len(), &mut give));
+                pieces(parts, |piece| {
+                    raw.skip_to(piece.start);
+                    raw.give(piece.len(), &mut give);
+                });
             }
             _ => return Err(Malformed),
         }
@@ -93,12 +97,14 @@ impl Unpacker {
 }
 
 #[inline]
-fn pieces(part: Range<usize>, mut each: impl FnMut(Range<usize>)) {
-    let mut at = part.start;
-    while at < part.end {
-        let end = part.end.min(at + PIECE);
-        each(at..end);
-        at = end;
+fn pieces(parts: &[Range<usize>], mut each: impl FnMut(Range<usize>)) {
+    for part in parts {
+        let mut at = part.start;
+        while at < part.end {
+            let end = part.end.min(at + PIECE);
+            each(at..end);
+            at = end;
+        }
     }
 }
 
@@ -123,9 +129,8 @@ struct Scaled<'a> {
 }
 
 impl Scaled<'_> {
-    /// Passes numbers over.
-    fn skip(&mut self, count: usize) {
-        let end = self.at + count;
+    /// Passes numbers over, up to a place that is not behind.
+    fn skip_to(&mut self, end: usize) {
         while self.at < end {
             let length = PIECE.min(end - self.at);
             if self.is_narrow(length) {
@@ -137,8 +142,9 @@ impl Scaled<'_> {
             }
             self.at += length;
         }
-        let left = self.exceptions.iter().position(|(at, _)| *at >= end);
-        self.exceptions = &self.exceptions[left.unwrap_or(self.exceptions.len())..];
+        while let Some((_, rest)) = self.exceptions.split_first().filter(|((at, _), _)| *at < end) {
+            self.exceptions = rest;
+        }
     }
 
     /// Gives the next values, at most a piece of them.
@@ -270,12 +276,12 @@ impl<'a> Raw<'a> {
         Ok(Self { planes, at: 0, before: 0 })
     }
 
-    fn skip(&mut self, count: usize) {
+    fn skip_to(&mut self, end: usize) {
         for (i, plane) in self.planes.iter().enumerate() {
-            let byte = plane[self.at..self.at + count].iter().fold(0, |all, byte| all ^ byte);
+            let byte = plane[self.at..end].iter().fold(0, |all, byte| all ^ byte);
             self.before ^= u64::from(byte) << (i * 8);
         }
-        self.at += count;
+        self.at = end;
     }
 
     fn give(&mut self, length: usize, give: &mut impl FnMut(usize, &[f64])) {

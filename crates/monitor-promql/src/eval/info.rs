@@ -53,7 +53,7 @@ impl<'a> Evaluator<'a> {
         let at = |at_ms: i64| time.apply(at_ms);
         let lookback = self.options.lookback_ms;
         let (first, last) = (at(steps.start_ms), at(steps.end_ms));
-        let mut selected = self.open(matchers, first - lookback + 1, last, Rollup::Value)?;
+        let mut selected = self.open(matchers, first - lookback + 1, last, Rollup::Value, None)?;
         let mut infos = Infos::default();
         while selected.next(self)? {
             let data = &selected.data;

@@ -20,11 +20,11 @@ mod window;
 use crate::column::{At, Column, Merge, SAME_LABELS, Steps, merge_same_labels};
 use crate::functions::Kind as FunctionKind;
 use crate::notes::{Note, Notes};
-use crate::plan::{Call, Kind, Part, QueryTimes};
+use crate::plan::{Call, Kind, Part, QueryTimes, TimeShift};
 use crate::query::Stop;
 use crate::{Error, Labels, METRIC_NAME, Matcher, Options, Selection, SeriesData, Source};
 use monitor_lang::ast::Place;
-use monitor_model::Column as Rollup;
+use monitor_model::{Column as Rollup, Windows};
 use rustc_hash::FxHashSet;
 
 /// Labels that describe a metric and go with its name (Prometheus 3, "type and unit labels").
@@ -293,8 +293,9 @@ impl<'a> Evaluator<'a> {
         start_ms: i64,
         end_ms: i64,
         column: Rollup,
+        windows: Option<Windows>,
     ) -> Result<Selected<'a>, Error> {
-        let selection = Selection { column, ..Selection::new(matchers, start_ms, end_ms) };
+        let selection = Selection { column, windows, ..Selection::new(matchers, start_ms, end_ms) };
         Ok(Selected {
             stream: self.source.select(&selection)?,
             data: self.spare.pop().unwrap_or_default(),
@@ -305,6 +306,14 @@ impl<'a> Evaluator<'a> {
 
 /// The longest label value that a function makes.
 const MAX_LABEL_BYTES: usize = 1 << 20;
+
+/// The windows of so much time before each step, where there is time between them.
+fn windows(steps: Steps, time: TimeShift, length_ms: i64) -> Option<Windows> {
+    let Steps { start_ms, end_ms, step_ms, .. } = steps;
+    // A fixed time (`@`) is the same at each step.
+    let moves = time.apply(start_ms) != time.apply(end_ms);
+    (moves && step_ms > length_ms).then(|| Windows { end_ms: time.apply(start_ms), step_ms, length_ms })
+}
 
 /// What happens where names that go make label sets equal.
 #[derive(Clone, Copy)]

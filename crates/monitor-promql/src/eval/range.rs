@@ -230,7 +230,11 @@ impl<'a> Evaluator<'a> {
         match &range.of {
             RangeOf::Series(selector) => {
                 let (from, until) = self.selected_times(selector, range.range_ms, first, last);
-                let mut selected = self.open(selector.matchers, from, until, rollup)?;
+                // Some functions look at what is around their window, too; and what a
+                // histogram says of resets may be told from the one before it.
+                let alone = !selector.anchored && !selector.smoothed && !selector.stats_only;
+                let windows = super::windows(steps, range.time, range.range_ms).filter(|_| alone);
+                let mut selected = self.open(selector.matchers, from, until, rollup, windows)?;
                 while selected.next(self)? {
                     if selector.stats_only {
                         tell_resets(&mut selected.data.histograms);

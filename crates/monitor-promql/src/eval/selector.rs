@@ -41,7 +41,10 @@ impl<'a> Evaluator<'a> {
     ) -> Result<(), Error> {
         let lookback = self.options.lookback_ms;
         let (first, last) = (selector.time.apply(steps.start_ms), selector.time.apply(steps.end_ms));
-        let mut selected = self.open(selector.matchers, first - lookback + 1, last, Rollup::Value)?;
+        // What a histogram says of resets may be told from the one before it.
+        let windows = super::windows(steps, selector.time, lookback).filter(|_| !selector.stats_only);
+        let mut selected =
+            self.open(selector.matchers, first - lookback + 1, last, Rollup::Value, windows)?;
         let mut column = Column::default();
         let mut series = 0;
         while selected.next(self)? {
@@ -75,7 +78,7 @@ impl<'a> Evaluator<'a> {
         let lookback = self.options.lookback_ms;
         let (first, last) = (selector.time.apply(steps.start_ms), selector.time.apply(steps.end_ms));
         let mut selected =
-            self.open(selector.matchers, first - lookback + 1, last + lookback, Rollup::Value)?;
+            self.open(selector.matchers, first - lookback + 1, last + lookback, Rollup::Value, None)?;
         let mut column = Column::default();
         while selected.next(self)? {
             if selector.stats_only {

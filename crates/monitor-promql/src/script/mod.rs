@@ -203,7 +203,9 @@ fn note_matches(note: &Note, text: &str) -> bool {
     match note {
         Note::Any => true,
         Note::Message(message) => message == text,
-        Note::Pattern(pattern) => Regex::new(&monitor_model::regex_of_go(pattern)).is_ok_and(|r| r.is_match(text)),
+        Note::Pattern(pattern) => {
+            Regex::new(&monitor_model::regex_of_go(pattern)).is_ok_and(|r| r.is_match(text))
+        }
     }
 }
 

@@ -149,17 +149,17 @@ pub(super) fn open(parts: Parts<'_>, count: usize, column: usize) -> Result<Open
 }
 
 impl Opener {
-    /// Gives a part of a chunk's `count` numbers, piece by piece, each with the
-    /// place of its first.
+    /// Gives parts of a chunk's `count` numbers, which ascend, piece by piece, each
+    /// with the place of its first.
     #[inline]
     pub(super) fn unpack(
         &mut self,
         mut values: Values<'_>,
         count: usize,
-        part: Range<usize>,
+        parts: &[Range<usize>],
         give: impl FnMut(usize, &[f64]),
     ) -> Result<(), Malformed> {
-        self.numbers.unpack(values.kind, count, part, &mut values.low, &mut values.high, give)
+        self.numbers.unpack(values.kind, count, parts, &mut values.low, &mut values.high, give)
     }
 
     /// Appends a chunk to samples.
@@ -174,7 +174,7 @@ impl Opener {
             Opened::Values(mut values) => {
                 let had = into.times.len();
                 let starts = std::mem::take(&mut values.starts);
-                self.unpack(values, count, 0..count, |_, values| into.values.extend_from_slice(values))?;
+                self.unpack(values, count, &whole(count), |_, values| into.values.extend_from_slice(values))?;
                 into.times.extend_from_slice(times);
                 crate::samples::append_starts(&mut into.starts, had, &starts, 0..count);
             }
@@ -202,12 +202,18 @@ impl Opener {
         for column in 0..COLUMNS {
             if let Opened::Values(values) = open(parts, times.len(), column)? {
                 let into = &mut into.columns[column];
-                self.unpack(values, times.len(), 0..times.len(), |_, values| into.extend_from_slice(values))?;
+                self.unpack(values, times.len(), &whole(times.len()), |_, values| {
+                    into.extend_from_slice(values)
+                })?;
             }
         }
         into.times.extend_from_slice(times);
         Ok(())
     }
+}
+
+fn whole(count: usize) -> [Range<usize>; 1] {
+    std::array::from_fn(|_| 0..count)
 }
 
 /// The parts of one column of a rollup, behind its kind.

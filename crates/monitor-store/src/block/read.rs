@@ -7,7 +7,8 @@ use crate::bytes::{Malformed, Reader, u64_at};
 use crate::numbers::MAX_SAMPLES;
 use crate::samples::{Samples, append_starts};
 use crate::times::Times;
-use monitor_model::{HistogramPoint, Point, SeriesData};
+use crate::wanted::Wanted;
+use monitor_model::{Histogram, HistogramPoint, Point, SeriesData};
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -161,11 +162,18 @@ pub(crate) struct Tools {
     zstd: Decompressor<'static>,
     opener: Opener,
     buffer: Vec<u8>,
+    /// Which samples of a chunk are wanted.
+    parts: Vec<Range<usize>>,
 }
 
 impl Tools {
     pub(crate) fn new() -> std::io::Result<Self> {
-        Ok(Self { zstd: Decompressor::new()?, opener: Opener::default(), buffer: Vec::new() })
+        Ok(Self {
+            zstd: Decompressor::new()?,
+            opener: Opener::default(),
+            buffer: Vec::new(),
+            parts: Vec::new(),
+        })
     }
 }
 
@@ -306,28 +314,38 @@ impl BlockReader {
         read.map_err(|Malformed| "a chunk cannot be understood".into())
     }
 
-    /// Appends what a chunk has between two times (both inclusive) to a series of
-    /// a query; of a rollup one column.
+    /// Appends what is wanted of a chunk to a series of a query; of a rollup one column.
     pub(crate) fn append_to(
         &mut self,
         tools: &mut Tools,
         tables: &Tables,
         place: ChunkPlace,
         column: usize,
-        (start_ms, end_ms): (i64, i64),
+        wanted: Wanted,
         into: &mut SeriesData,
     ) -> Result<(), String> {
+        let row = &place.times;
+        if wanted.between(row.first_ms, row.last_ms).next().is_none() {
+            return Ok(());
+        }
         self.load(tools, tables, place)?;
-        let part = self.times.within(start_ms, end_ms);
+        let Tools { opener, parts, .. } = tools;
+        parts.clear();
+        let ranges = wanted.between(row.first_ms, row.last_ms);
+        parts.extend(ranges.map(|range| self.times.within(range)).filter(|part| !part.is_empty()));
         let read = match open(self.parts(place.chunk)?, self.times.len(), column) {
-            Ok(Opened::Values(values)) => append_values(&mut tools.opener, values, &self.times, part, into),
+            Ok(Opened::Values(values)) => append_values(opener, values, &self.times, parts, into),
             Ok(Opened::Histograms { histograms, starts }) => {
-                let had = into.histograms.len();
-                let points = histograms.iter().enumerate().take(part.end).skip(part.start);
-                into.histograms.extend(
-                    points.map(|(i, value)| HistogramPoint { at_ms: self.times.at(i), value: value.clone() }),
-                );
-                append_starts(&mut into.histogram_starts, had, &starts, part);
+                for part in parts {
+                    let had = into.histograms.len();
+                    let these = part.clone().zip(&histograms[part.clone()]);
+                    let point = |(i, value): (usize, &Arc<Histogram>)| HistogramPoint {
+                        at_ms: self.times.at(i),
+                        value: value.clone(),
+                    };
+                    into.histograms.extend(these.map(point));
+                    append_starts(&mut into.histogram_starts, had, &starts, part.clone());
+                }
                 Ok(())
             }
             Err(malformed) => Err(malformed),
@@ -336,19 +354,19 @@ impl BlockReader {
     }
 }
 
-/// Appends a part of a chunk's numbers with their times.
+/// Appends parts of a chunk's numbers with their times.
 fn append_values(
     opener: &mut Opener,
     mut values: Values<'_>,
     times: &Times,
-    part: Range<usize>,
+    parts: &[Range<usize>],
     into: &mut SeriesData,
 ) -> Result<(), Malformed> {
-    let had = into.points.len();
+    let mut had = into.points.len();
     let starts = std::mem::take(&mut values.starts);
     let points = &mut into.points;
     if let Some((_, step_ms)) = times.steady() {
-        opener.unpack(values, times.len(), part.clone(), |place, values| {
+        opener.unpack(values, times.len(), parts, |place, values| {
             let mut next_ms = times.at(place);
             points.extend(values.iter().map(|value| {
                 let at_ms = next_ms;
@@ -357,12 +375,17 @@ fn append_values(
             }));
         })?;
     } else {
-        opener.unpack(values, times.len(), part.clone(), |place, values| {
+        opener.unpack(values, times.len(), parts, |place, values| {
             let times = times.list()[place..].iter();
             points.extend(times.zip(values).map(|(at_ms, value)| Point { at_ms: *at_ms, value: *value }));
         })?;
     }
-    append_starts(&mut into.starts, had, &starts, part);
+    if !starts.is_empty() || !into.starts.is_empty() {
+        for part in parts {
+            append_starts(&mut into.starts, had, &starts, part.clone());
+            had += part.len();
+        }
+    }
     Ok(())
 }
 

@@ -5,7 +5,8 @@ use crate::{Batch, ExemplarRow, FloatRow, HistogramRow, Refusal, Resolution, Set
 use base::Millis;
 use monitor_model::histogram::{Buckets, Span};
 use monitor_model::{
-    Column, Exemplar, Histogram, Labels, Matcher, Metadata, MetricType, Selection, Source, is_stale,
+    Column, Exemplar, Histogram, Labels, Matcher, Metadata, MetricType, Point, Selection, Source, Windows,
+    is_stale,
 };
 use std::sync::Arc;
 
@@ -442,5 +443,52 @@ fn opening_a_long_log_flushes_on_the_way() {
         assert_eq!((stats.blocks, stats.head_samples, report.damage), (blocks, 0, vec![]));
         assert!(stats.log_bytes < 1_000, "{stats:?}");
         assert_eq!(everything(&store).iter().map(|s| s.points.len() as u64).sum::<u64>(), written);
+    }
+}
+
+/// A query that looks at windows gets all that is in them, from head and blocks,
+/// with starts, whatever a chunk holds.
+#[test]
+fn windows_are_whole() {
+    let dir = fast_dir();
+    let (store, _) = Store::open(dir.path(), settings(), NOW).unwrap();
+    let mut all = Vec::new();
+    for step in 0..400i64 {
+        // One series is steady, one is not; one has starts, one all digits.
+        let at_ms = NOW + step * 15_000;
+        let times = [at_ms, at_ms + step % 3, at_ms, at_ms];
+        let mut batch = Batch::default();
+        for (n, at_ms) in times.into_iter().enumerate() {
+            let value = if n == 3 { (step as f64).sin() } else { (step * step % 1_000) as f64 };
+            let start_ms = if n == 2 { NOW + step / 50 } else { 0 };
+            let labels = Labels::from_pairs([("__name__", "x".to_owned()), ("n", n.to_string())]);
+            let series = store.series(&labels).unwrap();
+            batch.floats.push(FloatRow { series, at_ms, value, start_ms });
+            all.push((n, at_ms, value.to_bits(), start_ms));
+        }
+        store.append(&batch, at_ms).unwrap();
+        store.maintain(at_ms).unwrap();
+    }
+    assert!(store.stats().blocks > 3 && store.stats().head_samples > 0);
+    let matchers = [Matcher::equal("__name__", "x")];
+    for windows in [(0, 3_600_000, 300_000), (-70_000, 40_000, 16_000), (5, 16_000, 15_000), (0, 700_000, 1)]
+    {
+        let windows = Windows { end_ms: NOW + windows.0, step_ms: windows.1, length_ms: windows.2 };
+        let (start_ms, end_ms) = (NOW + 100_000, NOW + 5_900_000);
+        let selection = Selection { windows: Some(windows), ..Selection::new(&matchers, start_ms, end_ms) };
+        let mut stream = store.select(&selection).unwrap();
+        let mut found = Vec::new();
+        while let Some(series) = stream.next_series().unwrap() {
+            let n: usize = series.labels.get("n").unwrap().parse().unwrap();
+            let start = |i: usize| series.starts.get(i).copied().unwrap_or_default();
+            let point = |(i, p): (usize, &Point)| (n, p.at_ms, p.value.to_bits(), start(i));
+            found.extend(series.points.iter().enumerate().map(point).filter(|p| windows.has(p.1)));
+        }
+        let wanted = |(_, at_ms, ..): &&(usize, i64, u64, i64)| {
+            windows.has(*at_ms) && (start_ms..=end_ms).contains(at_ms)
+        };
+        let mut right: Vec<_> = all.iter().filter(wanted).copied().collect();
+        right.sort_unstable();
+        assert_eq!(found, right);
     }
 }
