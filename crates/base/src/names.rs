@@ -118,6 +118,7 @@ metrics! {
     MONITOR_TARGETS = Gauge "bastide_monitor_targets" ["pool", "state"] "Discovered targets: active, dropped (by relabelling), wrong (they cannot be one)";
     MONITOR_DISCOVERY_FAILURES = Counter "bastide_monitor_discovery_failures_total" ["pool"] "Service discovery that failed; the targets found before go on";
     MONITOR_SERIES = Gauge "bastide_monitor_series" [] "Series in the head";
+    MONITOR_CONFLICTS = Counter "bastide_monitor_conflicts_total" [] "Samples counted as stored that came late for a time that had another value: the first one was kept";
     MONITOR_STORE_BYTES = Gauge "bastide_monitor_store_bytes" [] "Bytes the store has on disk";
     MONITOR_PUSHED = Counter "bastide_monitor_pushed_total" ["protocol", "result"] "Samples pushed, by protocol and what became of them: stored, duplicate, out_of_order, refused";
     MONITOR_PUSH_REQUESTS = Counter "bastide_monitor_push_requests_total" ["protocol", "code"] "Push requests answered, by protocol and status code";

@@ -380,6 +380,8 @@ impl Role for Monitor {
         self.state.push.forward.gather();
         let stats = self.state.sink.store().stats();
         self.state.registry.gauge(&names::MONITOR_SERIES).with(&[]).set(stats.series as f64);
+        let conflicts = self.state.registry.counter(&names::MONITOR_CONFLICTS).with(&[]);
+        conflicts.add(stats.conflicts.saturating_sub(conflicts.get()));
         let bytes = stats.block_bytes + stats.log_bytes;
         self.state.registry.gauge(&names::MONITOR_STORE_BYTES).with(&[]).set(bytes as f64);
     }
