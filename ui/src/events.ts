@@ -5,17 +5,18 @@ import type { Event } from "./types.ts";
 import type { Health } from "./model.ts";
 
 /** The kinds a reader filters by. */
-export const KINDS = ["WAF", "health", "process", "ban", "alert", "change", "refused"] as const;
+export const KINDS = ["WAF", "health", "process", "ban", "alert", "change", "query", "refused"] as const;
 export type Kind = (typeof KINDS)[number];
 
 /** Their names in the event log. */
 export const NAMES: Record<Kind, Event["event"][]> = {
   WAF: ["waf_match"],
-  health: ["server_health", "member_health"],
+  health: ["server_health", "member_health", "clock_jump"],
   process: ["process"],
   ban: ["ban"],
   alert: ["alert"],
   change: ["revision"],
+  query: ["query"],
   refused: ["refused"],
 };
 
@@ -81,6 +82,15 @@ export function tell(event: Event): Told {
         tone: event.state === "firing" ? "down" : event.state === "pending" ? "warn" : "up",
         subject: event.alert,
         text: `${event.state}${labels(event.labels)}`,
+      };
+    case "clock_jump":
+      return { kind: "health", tone: "warn", subject: "clock", text: event.why };
+    case "query":
+      return {
+        kind: "query",
+        tone: event.result === "answered" ? "unknown" : "warn",
+        subject: event.endpoint,
+        text: `${event.result} after ${duration(event.took / 1000)}: ${event.query}`,
       };
     case "refused":
       return {

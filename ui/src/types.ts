@@ -190,5 +190,7 @@ export type Event = { at_ms: number; role: string } & (
   | { event: "revision"; revision: number; committed: boolean; why: string }
   | { event: "ban"; net: string; duration: number | null; what: string; why: string }
   | { event: "alert"; alert: string; state: string; labels: [string, string][]; value: number }
+  | { event: "clock_jump"; by_ms: number; why: string }
+  | { event: "query"; endpoint: string; query: string; result: string; took: number; samples: number }
   | { event: "refused"; client: string; reason: string; what: string }
 );

@@ -26,6 +26,8 @@ test("every kind of event is told in words", () => {
     [{ ...at, event: "ban", net: "203.0.113.9/32", duration: 600_000, what: "ban", why: "x" }, "ban", "203.0.113.9/32", "banned for 10\u00a0min: x"],
     [{ ...at, event: "ban", net: "203.0.113.9/32", duration: null, what: "expired", why: "" }, "ban", "203.0.113.9/32", "expired"],
     [{ ...at, event: "alert", alert: "server-down", state: "firing", labels: [["severity", "critical"], ["server", "app/2"]], value: 0 }, "alert", "server-down", "firing (server app/2)"],
+    [{ ...at, event: "clock_jump", by_ms: -86_400_000, why: "it went back by 1 d" }, "health", "clock", "it went back by 1 d"],
+    [{ ...at, event: "query", endpoint: "query_range", query: "rate(a[1m])", result: "answered", took: 6_200, samples: 7 }, "query", "query_range", "answered after 6.20\u00a0s: rate(a[1m])"],
     [{ ...at, event: "refused", client: "::1", reason: "bad_header", what: "" }, "refused", "::1", "bad_header"],
   ];
   for (const [event, kind, subject, text] of cases) {
