@@ -208,7 +208,13 @@ fn servers(facts: &Facts) -> Vec<Draft> {
 
 fn traffic(limits: &Thresholds) -> Vec<Draft> {
     // The hour that ended five minutes ago: what is being judged is not part of the measure.
-    let usual = format!("(avg_over_time(site:qps[1h] offset 5m) > {})", limits.qps_floor);
+    // A site that has just begun has none, and a burst of some minutes is nothing usual
+    // that could vanish.
+    let usual = |hour: &str| format!("({hour} > {} and site:qps offset 1h)", limits.qps_floor);
+    let (average, always) = (
+        usual("avg_over_time(site:qps[1h] offset 5m)"),
+        usual("quantile_over_time(0.1, site:qps[1h] offset 5m)"),
+    );
     let (qps_high, qps_high_why) = match limits.qps_high {
         Some(limit) => (
             format!("site:qps > {limit}"),
@@ -217,7 +223,7 @@ fn traffic(limits: &Thresholds) -> Vec<Draft> {
         None => (
             // The band knows the hour of the week; it is there from the third week on.
             format!(
-                "site:qps > site:qps:high or (site:qps > {} * {usual} unless site:qps:high)",
+                "site:qps > site:qps:high or (site:qps > {} * {average} unless site:qps:high)",
                 limits.qps_high_factor
             ),
             format!(
@@ -263,7 +269,7 @@ fn traffic(limits: &Thresholds) -> Vec<Draft> {
         Draft {
             name: "qps-vanished",
             expr: format!(
-                "site:qps < site:qps:vanished or (site:qps < {} * {usual} unless site:qps:vanished)",
+                "site:qps < site:qps:vanished or (site:qps < {} * {always} unless site:qps:vanished)",
                 limits.qps_vanished_share
             ),
             hold_s: 120,

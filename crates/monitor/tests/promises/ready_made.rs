@@ -152,6 +152,13 @@ fn traffic_that_grows_or_vanishes() {
     // Nobody is missed where hardly anybody came, and a site that has just begun has no usual.
     check(World::new(end_s).requests("200", move |s| if last(s) { 0.0 } else { 0.2 }), &[]);
     check(World::new(4 * MINUTE_S).requests("200", |_| 500.0), &[]);
+    let young_s = 12 * MINUTE_S;
+    let rising = move |s: u64| if s > young_s - 4 * MINUTE_S { 50.0 } else { 5.0 };
+    check(World::new(young_s).requests("200", rising), &[]);
+    check(World::new(young_s).requests("200", move |s| 50.0 - rising(s)), &[]);
+    // A burst in a quiet hour is not missed when it is over.
+    let burst = |s: u64| if (40 * MINUTE_S..45 * MINUTE_S).contains(&s) { 100.0 } else { 0.0 };
+    check(World::new(end_s).requests("200", burst), &[]);
     let limit = Thresholds { qps_high: Some(40.0), ..Thresholds::default() };
     let world = World::new(2 * MINUTE_S).requests("200", |_| 50.0);
     assert_eq!(world.firing(&rules(limit)), ["qps-high"]);
