@@ -6,7 +6,7 @@
 //! told, `monitor-store` keeps. It never touches traffic: nothing on the line
 //! waits for it, and it may be stopped at any time.
 //!
-//! Bounds: a scrape's body and samples as the revision says, 8 queries at once of 30 s each, 512 page connections.
+//! Bounds: a scrape's body, samples and series and what queries may take, as the revision says; 512 page connections.
 //!
 //! Sources: Prometheus' documentation, "HTTP API", "Exposition formats",
 //! "Jobs and instances".

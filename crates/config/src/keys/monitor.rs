@@ -345,7 +345,7 @@ table! {
     default except: Vec<Spanned<String>> = vec![];
     why "some are many and of no use there"; example r#"remote_write = [{ url = "https://metrics.example/api/v1/write", except = ['{__name__=~"go_.*"}'] }]"#;
 
-    /// Labels that are left out of what is sent.
+    /// Labels that are left out of what is sent. Series that differ in them alone are one at the far end.
     default without: Vec<Spanned<LabelName>> = vec![];
     why "the far end may not see them"; example r#"remote_write = [{ url = "https://metrics.example/api/v1/write", without = ["pod"] }]"#;
 }

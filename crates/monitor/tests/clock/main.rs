@@ -4,8 +4,8 @@
 
 // A test says what it leaves out.
 #![allow(clippy::print_stderr)]
-#![allow(dead_code, reason = "the other program's tools")]
 
+#[allow(dead_code, reason = "it has tools for the tests of `promises`, too")]
 #[path = "../promises/common.rs"]
 mod common;
 

@@ -124,7 +124,7 @@ impl Drop for Other {
 
 /// Not a test: the monitor that the one below kills.
 #[test]
-#[ignore = "started by the test below"]
+#[ignore = "the process that the test below starts and kills; alone it does nothing"]
 fn a_process_of_its_own() {
     let (Some(home), Ok(far)) = (std::env::var_os(HOME), std::env::var(FAR)) else { return };
     let mut site = site();
